@@ -1,0 +1,8 @@
+//! Raincheck.
+
+pub mod config;
+pub mod executor;
+pub mod metrics;
+pub mod model;
+pub mod store;
+pub mod worker;

@@ -1,0 +1,12 @@
+//! Values and decisions: no I/O, no clock, no async, no Pingora. Time and chance are arguments here.
+
+pub mod books;
+pub mod delivery;
+pub mod exchange;
+pub mod id;
+pub mod policy;
+pub mod problem;
+pub mod retry;
+pub mod run;
+pub mod secret;
+pub mod time;

@@ -1,0 +1,357 @@
+//! Where runs are kept: every change is a whole state transition, in domain verbs; each back end does each verb in its
+//! best way, and all of them pass one conformance suite.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::Notify;
+
+use crate::model::{
+    books::Books,
+    delivery::DeliveryOutcome,
+    exchange::{StoredRequest, StoredResponse},
+    id::RunId,
+    policy::Policy,
+    retry::Next,
+    run::{Facts, Run},
+    secret::Secret,
+    time::Timestamp,
+};
+
+/// A store of runs.
+#[async_trait]
+pub trait Store: Send + Sync + 'static {
+    /// What was made once for this store and never changes.
+    fn identity(&self) -> &Identity;
+
+    /// Issues a new run id: later than every id issued before it, across restarts and clock steps.
+    fn next_id(&self) -> RunId;
+
+    /// Whether a run can be accepted at this moment, from memory: the gate asks before it reads a body.
+    ///
+    /// # Errors
+    /// Says why not: the queue is full, the disk's reserve is reached, or writing fails.
+    fn ready(&self) -> Result<(), Unwritable>;
+
+    /// How many unfinished runs a route has, pending deliveries included; from memory.
+    fn unfinished(&self, route: &str) -> u64;
+
+    /// Told after commits that left work for a worker. A notice may be lost without harm.
+    fn notices(&self) -> &Notices;
+
+    /// Stores a run. Returns once it is committed (and, unless `durability = "relaxed"`, fsynced).
+    ///
+    /// # Errors
+    /// [`AcceptError`] only when it is certain that the run is not stored.
+    async fn accept(&self, new: NewRun) -> Result<Accepted, AcceptError>;
+
+    /// Takes up to `limit` queued and due runs of a route, oldest first; each is then running, its attempt counted and
+    /// its start committed. The claim of a run that may not be repeated is fsynced before this returns.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written; nothing is claimed then.
+    async fn claim_runs(&self, route: &str, limit: usize) -> Result<Claims<RunClaim>, StoreError>;
+
+    /// Records how the attempt of a claim ended: queued again, or ended (the one function that ends runs then also
+    /// creates the delivery, in the same transaction). Holds on through times in which writing fails.
+    ///
+    /// # Errors
+    /// [`SettleError`] when the claim is no longer ours, or the run has ended otherwise (a cancel).
+    async fn settle_run(
+        &self,
+        claim: RunClaim,
+        settlement: Settlement,
+    ) -> Result<Settled, SettleError>;
+
+    /// Ends an unfinished run as cancelled. Its upstream connection is closed by who asks for this, afterwards.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written; the run goes on then.
+    async fn cancel(&self, id: RunId) -> Result<Cancelled, StoreError>;
+
+    /// Ends queued runs that have waited too long, of any route (see [`crate::model::retry::after_waiting`]); returns
+    /// them.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    async fn expire(&self) -> Result<Vec<Run>, StoreError>;
+
+    /// Takes up to `limit` due deliveries, the longest due first.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written; nothing is claimed then.
+    async fn claim_deliveries(&self, limit: usize) -> Result<Claims<DeliveryClaim>, StoreError>;
+
+    /// Records one attempt of a delivery. Holds on through times in which writing fails. A delivered one's secrets
+    /// are overwritten in the same transaction.
+    ///
+    /// # Errors
+    /// [`SettleError`] when the claim is no longer ours.
+    async fn settle_delivery(
+        &self,
+        claim: DeliveryClaim,
+        attempt: DeliveryAttempt,
+    ) -> Result<Run, SettleError>;
+
+    /// Gives a claimed delivery back as it was: nothing was sent.
+    ///
+    /// # Errors
+    /// [`SettleError`] when the claim is no longer ours.
+    async fn release_delivery(&self, claim: DeliveryClaim) -> Result<(), SettleError>;
+
+    /// Looks a run up.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn find(&self, id: RunId) -> Result<Found, StoreError>;
+
+    /// A finished run's response; none while it is unfinished or gone.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn response(&self, id: RunId) -> Result<Option<StoredResponse>, StoreError>;
+
+    /// Where long bodies are written and read.
+    fn spool(&self) -> &spool::Spool;
+
+    /// Removes what has outlived the retention: runs become tombstones, tombstones go, spool files without a row too.
+    /// Does a bounded piece of work and says whether there is more.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    async fn tidy(&self) -> Result<Tidied, StoreError>;
+
+    /// The books: what was ever accepted, and where it stands.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn books(&self) -> Result<Books, StoreError>;
+
+    /// Commits what is queued and closes. Later calls fail with [`StoreError::Closed`].
+    async fn close(&self);
+}
+
+/// What was made once for a store: random, never shown.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Our mark in `CDN-Loop`: a token that needs no quoting.
+    pub loop_id: String,
+    /// Keys the tokens of `Location` and the hashes of owner headers.
+    pub key: Secret,
+}
+
+/// A run to be stored.
+#[derive(Debug)]
+pub struct NewRun {
+    /// From [`Store::next_id`].
+    pub id: RunId,
+    /// What its route promises it.
+    pub policy: Arc<Policy>,
+    /// What was asked for.
+    pub facts: Facts,
+    /// What will be sent.
+    pub request: StoredRequest,
+    /// Its idempotency key, if it has one.
+    pub key: Option<IdempotencyKey>,
+    /// When.
+    pub accepted_at: Timestamp,
+    /// Whether the caller has a free slot for it: then it is stored as started, in the same commit.
+    pub start: bool,
+}
+
+/// An idempotency key, hashed: route, owner and key; and the request's fingerprint: method, target, body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IdempotencyKey {
+    /// SHA-256 of the key within its scope.
+    pub scope: [u8; 32],
+    /// SHA-256 of the request.
+    pub fingerprint: [u8; 32],
+}
+
+/// What became of a [`NewRun`].
+#[derive(Debug)]
+pub enum Accepted {
+    /// It is stored. The claim is there if it was stored as started.
+    New(Option<Box<RunClaim>>),
+    /// The same request was accepted under this key before; nothing was stored.
+    Replayed(Box<Run>),
+    /// Another request was accepted under this key before; nothing was stored.
+    KeyReused(RunId),
+}
+
+/// A run that this process carries out. Only a claim can be settled.
+#[derive(Debug)]
+pub struct RunClaim {
+    /// The run, running; its attempt is counted.
+    pub run: Run,
+    /// What to send.
+    pub request: StoredRequest,
+    /// Whose it is.
+    pub fence: Fence,
+}
+
+/// A delivery that this process carries out.
+#[derive(Debug)]
+pub struct DeliveryClaim {
+    /// The run; its `delivery` is there.
+    pub run: Run,
+    /// What to tell.
+    pub response: StoredResponse,
+    /// The receiver's URL.
+    pub endpoint: String,
+    /// The caller's `X-Webhook-Secret`.
+    pub secret: Option<Secret>,
+    /// Whose it is.
+    pub fence: Fence,
+}
+
+/// Who holds a claim: a slot (one of the processes on this store) and the slot's epoch, which a successor raises.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fence {
+    /// The process's slot, 0 to 7.
+    pub slot: u8,
+    /// How often the slot had been taken when the claim was made.
+    pub epoch: u64,
+}
+
+/// What was claimed, and when there will be more.
+#[derive(Debug)]
+pub struct Claims<T> {
+    /// The claims, to be settled one by one.
+    pub claimed: Vec<T>,
+    /// When the next one is due that is not claimed; none if nothing waits. In the past if `limit` was reached.
+    pub next_due: Option<Timestamp>,
+}
+
+/// How the attempt of a run ended, decided by [`crate::model::retry::after_attempt`].
+#[derive(Debug)]
+pub struct Settlement {
+    /// What its attempts have used up by now.
+    pub progress: crate::model::run::Progress,
+    /// What becomes of it.
+    pub next: Next,
+    /// The response, if a whole one came; kept if the run ends with it.
+    pub response: Option<StoredResponse>,
+    /// Whether the courier has room to tell the webhook at once: the delivery is then claimed in the same commit.
+    pub claim_delivery: bool,
+}
+
+/// A settled run.
+#[derive(Debug)]
+pub struct Settled {
+    /// As it now stands.
+    pub run: Run,
+    /// Its delivery, if it was asked for and there is one that is due.
+    pub delivery: Option<Box<DeliveryClaim>>,
+}
+
+/// One attempt of a delivery, for the record.
+#[derive(Debug, Clone)]
+pub struct DeliveryAttempt {
+    /// How it ended.
+    pub outcome: DeliveryOutcome,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// In 0..1: makes the delay until the next attempt differ.
+    pub chance: f64,
+}
+
+/// What became of a cancel.
+#[derive(Debug)]
+pub enum Cancelled {
+    /// It has ended now.
+    Now(Box<Run>),
+    /// It had been cancelled before.
+    Before(Box<Run>),
+    /// It had ended otherwise.
+    Finished(Box<Run>),
+    /// There is no such run.
+    Unknown,
+    /// Its record has expired.
+    Expired,
+}
+
+/// What a look-up finds.
+#[derive(Debug)]
+pub enum Found {
+    /// The run.
+    Run(Box<Run>),
+    /// A tombstone: the record has expired.
+    Expired,
+    /// Nothing.
+    Unknown,
+}
+
+/// What [`Store::tidy`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Tidied {
+    /// Runs removed.
+    pub runs: u64,
+    /// Tombstones removed.
+    pub tombstones: u64,
+    /// Spool files removed.
+    pub files: u64,
+    /// Whether it stopped before it had done all.
+    pub more: bool,
+}
+
+/// Wake-ups for the workers. Register before you look: `let told = notices.runs.notified(); look(); told.await`.
+#[derive(Debug, Default)]
+pub struct Notices {
+    /// A run was queued.
+    pub runs: Notify,
+    /// A delivery is pending that nobody has claimed.
+    pub deliveries: Notify,
+}
+
+/// Why no run can be accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unwritable {
+    /// Too much waits to be written.
+    #[error("too many runs wait to be written")]
+    Busy,
+    /// The disk's reserve, or `store.max_bytes`, is reached.
+    #[error("the store has reached its size limit or the disk's reserve")]
+    Full,
+    /// Writing fails.
+    #[error("the store cannot be written")]
+    Failing,
+    /// The proxy is stopping.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// The run is certainly not stored.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// No run can be accepted.
+    #[error(transparent)]
+    Unwritable(#[from] Unwritable),
+}
+
+/// A claim could not be settled, and never will be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SettleError {
+    /// Another process has taken it over.
+    #[error("the claim was taken over by another process")]
+    Fenced,
+    /// It has ended otherwise; for a run: it was cancelled.
+    #[error("it has ended otherwise")]
+    WrongState,
+    /// The store was closed first; the next start finds the run as it was.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// The store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Reading or writing failed.
+    #[error("the store failed: {0}")]
+    Failed(String),
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+pub mod spool;
