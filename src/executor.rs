@@ -29,4 +29,9 @@ pub struct RunMark {
     pub id: crate::model::id::RunId,
     /// The attempt's number, from 1.
     pub attempt: u32,
+    /// The name of the route that accepted it ([`crate::model::policy::Policy::route`]): it goes there, whatever
+    /// other routes match by now.
+    pub route: String,
+    /// Whether its request came over TLS ([`crate::model::exchange::StoredRequest::tls`]).
+    pub tls: bool,
 }
