@@ -1,4 +1,5 @@
 //! What the executor and the courier share: slots, wake-ups, tasks with an owner, and the view of what is live.
 
+pub mod handoff;
 pub mod live;
 pub mod readiness;
