@@ -1,15 +1,36 @@
 //! How a run is carried out: slots and queue of each route, one attempt after the other, and what becomes of the run.
 
-use async_trait::async_trait;
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use crate::{model::retry::Outcome, store::RunClaim};
+use async_trait::async_trait;
+use tokio::{runtime::Handle, sync::Notify};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    metrics::Metrics,
+    model::{exchange::StoredResponse, retry::Outcome, time::SharedClock},
+    store::{RunClaim, Store},
+    worker::{handoff::Handoff, live::LiveRuns},
+};
+use lane::Lanes;
+
+pub use lane::Slot;
+pub use mark::{Contact, RunMark};
+
+mod attempt;
+mod dispatch;
+mod lane;
+mod mark;
 
 /// The way to the application: one attempt of a run through the host's own proxy pipeline.
 #[async_trait]
 pub trait Upstream: Send + Sync + 'static {
-    /// Sends the claim's request and keeps the response as it comes. Dropping the future closes the upstream
-    /// connection.
-    async fn attempt(&self, claim: &RunClaim) -> Attempted;
+    /// Sends the claim's request and keeps the response as it comes; notes in `contact` how far it has come. Dropping
+    /// the future closes the upstream connection.
+    async fn attempt(&self, claim: &RunClaim, contact: &Arc<Contact>) -> Attempted;
 }
 
 /// How an attempt ended, and the response if a whole one came.
@@ -18,20 +39,110 @@ pub struct Attempted {
     /// How it ended.
     pub outcome: Outcome,
     /// The response, with [`Outcome::Answered`].
-    pub response: Option<crate::model::exchange::StoredResponse>,
+    pub response: Option<StoredResponse>,
 }
 
-/// What a run's own pass through the host's pipeline carries, so that the gate and the host's filters can tell it from
-/// a caller's.
-#[derive(Debug, Clone)]
-pub struct RunMark {
-    /// The run.
-    pub id: crate::model::id::RunId,
-    /// The attempt's number, from 1.
-    pub attempt: u32,
-    /// The name of the route that accepted it ([`crate::model::policy::Policy::route`]): it goes there, whatever
-    /// other routes match by now.
-    pub route: String,
-    /// Whether its request came over TLS ([`crate::model::exchange::StoredRequest::tls`]).
-    pub tls: bool,
+impl From<Outcome> for Attempted {
+    fn from(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            response: None,
+        }
+    }
+}
+
+/// What the executor works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where runs are claimed and settled.
+    pub store: Arc<dyn Store>,
+    /// Tells the time.
+    pub clock: SharedClock,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// The short way to the courier.
+    pub handoff: Handoff,
+    /// The runtime of the attempts: not the one that serves requests.
+    pub runtime: Handle,
+}
+
+/// Carries out runs. Clones are the same executor.
+#[derive(Clone)]
+pub struct Executor(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    lanes: Lanes,
+    freed: Arc<Notify>,
+    live: LiveRuns,
+    upstream: OnceLock<Arc<dyn Upstream>>,
+    tasks: TaskTracker,
+    /// No new claims.
+    draining: CancellationToken,
+    /// What still runs is interrupted.
+    cut: CancellationToken,
+}
+
+impl Executor {
+    /// An executor with a lane for each route: its name, and its attempts at a time. It takes up work at
+    /// [`Executor::begin`].
+    pub fn new(parts: Parts, routes: impl IntoIterator<Item = (String, usize)>) -> Self {
+        let freed = Arc::new(Notify::new());
+        Self(Arc::new(Inner {
+            parts,
+            lanes: Lanes::new(routes, &freed),
+            freed,
+            live: LiveRuns::default(),
+            upstream: OnceLock::new(),
+            tasks: TaskTracker::new(),
+            draining: CancellationToken::new(),
+            cut: CancellationToken::new(),
+        }))
+    }
+
+    /// Takes up work: queued runs are claimed from now on. A second call does nothing.
+    pub fn begin(&self, upstream: Arc<dyn Upstream>) {
+        if self.0.upstream.set(upstream).is_ok() {
+            let dispatcher = dispatch::dispatch(Arc::clone(&self.0));
+            self.0.tasks.spawn_on(dispatcher, &self.0.parts.runtime);
+        }
+    }
+
+    /// A slot for a run that is about to be accepted: then it is stored as started, and handed to
+    /// [`Executor::start`]. None if no slot is free, or queued runs wait for one: then it is stored as queued.
+    pub fn reserve(&self, route: &str) -> Option<Slot> {
+        if self.0.draining.is_cancelled() || self.0.upstream.get().is_none() {
+            return None;
+        }
+        self.0.lanes.get(route)?.reserve(self.0.tasks.token())
+    }
+
+    /// Carries out a run that was accepted as started.
+    pub fn start(&self, slot: Slot, claim: RunClaim) {
+        attempt::start(&self.0, slot, claim);
+    }
+
+    /// What is under way, and can be cancelled.
+    pub fn live(&self) -> &LiveRuns {
+        &self.0.live
+    }
+
+    /// Takes up nothing new from now on; runs are queued in the store.
+    pub fn stop_claiming(&self) {
+        self.0.draining.cancel();
+        self.0.tasks.close();
+    }
+
+    /// Stops claiming, waits until all that is under way has ended, at most for `limit`, and interrupts the rest.
+    /// Returns once every outcome is recorded.
+    pub async fn drain(&self, limit: Duration) {
+        self.stop_claiming();
+        if tokio::time::timeout(limit, self.0.tasks.wait())
+            .await
+            .is_err()
+        {
+            self.0.cut.cancel();
+            self.0.tasks.wait().await;
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What the executor and the courier share: slots, wake-ups, tasks with an owner, and the view of what is live.
 
+pub mod ended;
 pub mod handoff;
 pub mod live;
 pub mod readiness;

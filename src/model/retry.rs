@@ -46,6 +46,22 @@ pub enum Outcome {
     Internal,
 }
 
+impl Outcome {
+    /// The outcome's name.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Answered { .. } => "answered",
+            Self::NotSent { .. } => "not_sent",
+            Self::Stale => "stale",
+            Self::Broken => "broken",
+            Self::ResponseTooLarge => "response_too_large",
+            Self::GraceOver { .. } => "grace_over",
+            Self::Interrupted => "interrupted",
+            Self::Internal => "internal",
+        }
+    }
+}
+
 /// What becomes of the run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Next {

@@ -1,0 +1,159 @@
+//! One attempt of a run, from its claim to the commit of what became of it.
+
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+
+use futures::FutureExt;
+
+use super::{Attempted, Contact, Inner, Slot};
+use crate::{
+    metrics::seconds,
+    model::{
+        retry::{self, Next, Outcome},
+        run::Run,
+    },
+    store::{RunClaim, SettleError, Settled, Settlement},
+    worker::{ended, handoff::Room, live::Entered},
+};
+
+/// Starts an attempt as a task of its own. The run can be cancelled when this returns.
+pub(super) fn start(executor: &Arc<Inner>, slot: Slot, claim: RunClaim) {
+    let entered = executor.live.enter(claim.run.id);
+    let work = carry_out(Arc::clone(executor), slot, entered, claim);
+    executor.tasks.spawn_on(work, &executor.parts.runtime);
+}
+
+async fn carry_out(executor: Arc<Inner>, slot: Slot, entered: Entered, claim: RunClaim) {
+    let route = claim.run.policy.route.clone();
+    let running = executor
+        .parts
+        .metrics
+        .runs_running
+        .with_label_values(&[&route]);
+    running.inc();
+    count_first_start(&executor, &claim.run);
+    let attempted = attempt(&executor, &entered, &claim).await;
+    drop(entered);
+    let outcome = attempted
+        .as_ref()
+        .map_or("cancelled", |attempted| attempted.outcome.as_str());
+    executor
+        .parts
+        .metrics
+        .run_attempts
+        .with_label_values(&[&route, outcome])
+        .inc();
+    // A cancelled run has ended in the store already.
+    if let Some(attempted) = attempted {
+        settle(&executor, &slot, claim, attempted).await;
+    }
+    running.dec();
+    // The outcome kept its slot until here, where it is committed.
+    drop(slot);
+}
+
+/// Carries the attempt out; none if the run was cancelled meanwhile.
+async fn attempt(executor: &Inner, entered: &Entered, claim: &RunClaim) -> Option<Attempted> {
+    let contact = Arc::new(Contact::default());
+    let now = executor.parts.clock.now();
+    let left = retry::grace_end(&claim.run).since(now);
+    if left == Duration::ZERO {
+        return Some(Outcome::GraceOver { sent: false }.into());
+    }
+    let Some(upstream) = executor.upstream.get() else {
+        return Some(not_sent(&contact).into());
+    };
+    tokio::select! {
+        biased;
+        () = entered.cancelled() => None,
+        () = executor.cut.cancelled() => Some(interrupted(&contact).into()),
+        attempted = tokio::time::timeout(left, AssertUnwindSafe(upstream.attempt(claim, &contact)).catch_unwind()) => {
+            Some(match attempted {
+                Ok(Ok(attempted)) => attempted,
+                Ok(Err(_panic)) => {
+                    tracing::error!(run_id = %claim.run.id, "an attempt panicked");
+                    Outcome::Internal.into()
+                }
+                Err(_elapsed) => Outcome::GraceOver { sent: contact.may_have_sent() }.into(),
+            })
+        }
+    }
+}
+
+fn interrupted(contact: &Contact) -> Outcome {
+    if contact.may_have_sent() {
+        Outcome::Interrupted
+    } else {
+        not_sent(contact)
+    }
+}
+
+fn not_sent(contact: &Contact) -> Outcome {
+    Outcome::NotSent {
+        other_peer: contact.has_other_peer(),
+    }
+}
+
+/// Decides what becomes of the run, and records it.
+async fn settle(executor: &Inner, slot: &Slot, mut claim: RunClaim, attempted: Attempted) {
+    let id = claim.run.id;
+    let outcome = attempted.outcome;
+    let next = retry::after_attempt(&mut claim.run, outcome, executor.parts.clock.now());
+    tracing::debug!(run_id = %id, attempt = claim.run.progress.attempts, outcome = outcome.as_str(), ?next, "attempt ended");
+    let room = match next {
+        Next::End(_) if claim.run.facts.webhook_endpoint.is_some() => {
+            executor.parts.handoff.reserve()
+        }
+        Next::End(_) | Next::Again { .. } => None,
+    };
+    let settlement = Settlement {
+        progress: claim.run.progress,
+        next,
+        response: attempted.response,
+        claim_delivery: room.is_some(),
+    };
+    match executor.parts.store.settle_run(claim, settlement).await {
+        Ok(settled) => settled_as(executor, slot, next, settled, room).await,
+        Err(SettleError::WrongState) => {
+            tracing::debug!(run_id = %id, "the run was cancelled before its outcome was recorded");
+        }
+        Err(error @ (SettleError::Fenced | SettleError::Closed)) => {
+            tracing::warn!(run_id = %id, %error, "an outcome could not be recorded");
+        }
+    }
+}
+
+async fn settled_as(
+    executor: &Inner,
+    slot: &Slot,
+    next: Next,
+    settled: Settled,
+    room: Option<Room>,
+) {
+    match next {
+        Next::End(_) => ended::finished(&executor.parts.metrics, &settled.run),
+        Next::Again { due } => {
+            slot.lane().queued_until(due);
+            executor.freed.notify_one();
+        }
+    }
+    let (Some(delivery), Some(room)) = (settled.delivery, room) else {
+        return;
+    };
+    if let Err(claim) = room.give(*delivery) {
+        let id = settled.run.id;
+        if let Err(error) = executor.parts.store.release_delivery(*claim).await {
+            tracing::warn!(run_id = %id, %error, "a delivery could not be given back");
+        }
+    }
+}
+
+fn count_first_start(executor: &Inner, run: &Run) {
+    if let (1, Some(started)) = (run.progress.attempts, run.started_at) {
+        executor
+            .parts
+            .metrics
+            .run_queue
+            .with_label_values(&[&run.policy.route])
+            .observe(seconds(started.since(run.accepted_at)));
+    }
+}

@@ -1,0 +1,64 @@
+//! How a run's own pass through the host's pipeline is told from a caller's, and how far it came.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU8, Ordering},
+};
+
+use crate::model::id::RunId;
+
+/// What a run's own pass carries, so that the gate and the host's filters can tell it from a caller's.
+#[derive(Debug, Clone)]
+pub struct RunMark {
+    /// The run.
+    pub id: RunId,
+    /// The attempt's number, from 1.
+    pub attempt: u32,
+    /// The name of the route that accepted it ([`crate::model::policy::Policy::route`]): it goes there, whatever
+    /// other routes match by now.
+    pub route: String,
+    /// Whether its request came over TLS ([`crate::model::exchange::StoredRequest::tls`]).
+    pub tls: bool,
+    /// How far the attempt has come.
+    pub contact: Arc<Contact>,
+}
+
+/// How far an attempt has come, as its pass through the pipeline notes it.
+#[derive(Debug, Default)]
+pub struct Contact(AtomicU8);
+
+const CONNECTED: u8 = 1;
+const REUSED: u8 = 2;
+const OTHER_PEER: u8 = 4;
+
+impl Contact {
+    /// A connection to the upstream is there: from now on something may have been sent.
+    pub fn connected(&self, reused: bool) {
+        let reused = if reused { REUSED } else { 0 };
+        self.0.fetch_or(CONNECTED | reused, Ordering::Relaxed);
+    }
+
+    /// The upstream has a peer that this run has not tried since its last pause.
+    pub fn other_peer(&self) {
+        self.0.fetch_or(OTHER_PEER, Ordering::Relaxed);
+    }
+
+    /// Whether something was or may have been sent.
+    pub fn may_have_sent(&self) -> bool {
+        self.has(CONNECTED)
+    }
+
+    /// Whether the connection had been used before.
+    pub fn was_reused(&self) -> bool {
+        self.has(REUSED)
+    }
+
+    /// Whether the upstream has another peer to try.
+    pub fn has_other_peer(&self) -> bool {
+        self.has(OTHER_PEER)
+    }
+
+    fn has(&self, flag: u8) -> bool {
+        self.0.load(Ordering::Relaxed) & flag != 0
+    }
+}

@@ -1,0 +1,41 @@
+//! What is told of a run's end, whoever ended it: one log line, and the metrics.
+
+use crate::{
+    metrics::{Metrics, seconds},
+    model::run::{Reason, Run},
+};
+
+/// Counts and logs a run that has just ended. To be called once for each: by who settled, cancelled or expired it.
+pub fn finished(metrics: &Metrics, run: &Run) {
+    let route = run.policy.route.as_str();
+    let state = run.state.as_str();
+    let reason = run.reason.map_or("", Reason::as_str);
+    metrics
+        .runs_finished
+        .with_label_values(&[route, state, reason])
+        .inc();
+    let ended = run.finished_at.unwrap_or(run.accepted_at);
+    let queued = run
+        .started_at
+        .unwrap_or(ended)
+        .since(run.accepted_at)
+        .as_millis();
+    let duration = run.started_at.map(|started| ended.since(started));
+    if let Some(duration) = duration {
+        metrics
+            .run_duration
+            .with_label_values(&[route])
+            .observe(seconds(duration));
+    }
+    tracing::info!(
+        run_id = %run.id,
+        route,
+        state,
+        reason,
+        status = run.response.as_ref().map(|response| response.status),
+        attempts = run.progress.attempts,
+        queued_ms = u64::try_from(queued).ok(),
+        duration_ms = duration.and_then(|duration| u64::try_from(duration.as_millis()).ok()),
+        "run ended"
+    );
+}
