@@ -1,5 +1,6 @@
 //! Raincheck.
 
+pub mod api;
 pub mod config;
 pub mod executor;
 pub mod metrics;

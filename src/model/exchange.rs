@@ -6,6 +6,10 @@ use bytes::Bytes;
 
 use super::secret::Secret;
 
+mod response_head;
+
+pub use response_head::{InvalidHead, ResponseHead};
+
 /// A request as it will be sent to the upstream.
 #[derive(Debug, Clone)]
 pub struct StoredRequest {

@@ -1,0 +1,17 @@
+//! How one looks at runs: the resources below the public prefix, and the admin listener.
+//!
+//! Both are axum routers behind one adapter from a Pingora session, so that one listener stack serves everything.
+
+mod admin;
+mod answer;
+mod bridge;
+mod health;
+mod problems;
+mod public;
+mod range;
+mod replay;
+mod runs;
+mod sight;
+
+pub use admin::AdminApp;
+pub use public::PublicApi;

@@ -1,0 +1,161 @@
+//! The public face: the resources below `server.public_prefix`, on the listener of the application itself.
+
+use std::{collections::HashMap, sync::Arc};
+
+use axum::{
+    Router,
+    extract::State,
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use http::{StatusCode, Uri, header::HOST, request::Parts, uri::PathAndQuery};
+use pingora::protocols::http::ServerSession;
+
+use super::{answer, bridge, problems, runs};
+use crate::{
+    config::{Config, Route},
+    metrics::Metrics,
+    model::{
+        problem::{Code, Problem},
+        run::Run,
+    },
+    store::Store,
+    worker::live::LiveRuns,
+};
+
+/// Answers requests for paths below the public prefix.
+#[derive(Clone)]
+pub struct PublicApi {
+    shared: Arc<Shared>,
+    router: Router,
+}
+
+pub(super) struct Shared {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) live: Arc<LiveRuns>,
+    pub(super) metrics: Metrics,
+    pub(super) prefix: String,
+    pub(super) public_url: String,
+    pub(super) routes: HashMap<String, Arc<Route>>,
+}
+
+impl PublicApi {
+    /// The face of `store`'s runs, as `config` has it.
+    pub fn new(
+        config: &Config,
+        store: Arc<dyn Store>,
+        live: Arc<LiveRuns>,
+        metrics: Metrics,
+    ) -> Self {
+        let routes = config
+            .routes
+            .iter()
+            .map(|route| (route.name.clone(), route.clone()));
+        let shared = Arc::new(Shared {
+            store,
+            live,
+            metrics,
+            prefix: config.server.public_prefix.clone(),
+            public_url: config.server.public_url.clone(),
+            routes: routes.collect(),
+        });
+        let router = router(shared.clone());
+        Self { shared, router }
+    }
+
+    /// Whether a request with this raw path is ours: it is the public prefix, or below it by whole segments.
+    pub fn owns(&self, path: &str) -> bool {
+        self.behind_prefix(path).is_some()
+    }
+
+    /// Answers the session's request, for a path that [`PublicApi::owns`]. `tls` says whether the client's own
+    /// connection (to us, or to a proxy that we trust) is one by TLS. When this returns the answer is complete, or
+    /// the client has left and the session is shut down.
+    pub async fn serve(&self, session: &mut ServerSession, tls: bool) {
+        let target = self.target(session, tls);
+        if let Err(error) = bridge::answer(session, self.router.clone(), target).await {
+            tracing::debug!(%error, "a look at a run was not answered whole");
+        }
+    }
+
+    fn behind_prefix<'a>(&self, path: &'a str) -> Option<&'a str> {
+        let prefix = self.shared.prefix.as_str();
+        let rest = path.strip_prefix(prefix)?;
+        let whole = !prefix.is_empty() && (rest.is_empty() || rest.starts_with('/'));
+        whole.then_some(rest)
+    }
+
+    /// The request's target as the router sees it: absolute if its host is known, without the prefix.
+    fn target(&self, session: &ServerSession, tls: bool) -> Uri {
+        let request = session.req_header();
+        let mut behind = self
+            .behind_prefix(request.uri.path())
+            .unwrap_or("/")
+            .to_owned();
+        if behind.is_empty() {
+            behind.push('/');
+        }
+        if let Some(query) = request.uri.query() {
+            behind.push('?');
+            behind.push_str(query);
+        }
+        let target = PathAndQuery::try_from(behind).unwrap_or(PathAndQuery::from_static("/"));
+        let authority = match request.uri.authority() {
+            Some(authority) => authority.as_str().as_bytes(),
+            None => request
+                .headers
+                .get(HOST)
+                .map_or(&b""[..], |host| host.as_bytes()),
+        };
+        Uri::builder()
+            .scheme(if tls { "https" } else { "http" })
+            .authority(authority)
+            .path_and_query(target.clone())
+            .build()
+            .unwrap_or(target.into())
+    }
+}
+
+pub(super) fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route(
+            "/runs/{id}",
+            get(runs::record)
+                .delete(runs::cancel)
+                .options(runs::options),
+        )
+        .route(
+            "/runs/{id}/response",
+            get(runs::response).options(runs::options),
+        )
+        .route("/problems/{code}", get(problems::page))
+        .fallback(nothing)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(shared)
+}
+
+async fn nothing(State(shared): State<Arc<Shared>>) -> Response {
+    let problem = Problem::new(
+        Code::NoRoute,
+        "There is no such resource. Runs are at /runs/{id} below this prefix, their responses at /runs/{id}/response.",
+    );
+    answer::refusal(&problem, &shared.prefix)
+}
+
+async fn wrong_method() -> Response {
+    let text = "The resource does not take this method; Allow names those that it takes.\n";
+    (StatusCode::METHOD_NOT_ALLOWED, text).into_response()
+}
+
+impl Shared {
+    /// Tells the metrics that a run has ended by a cancel.
+    pub(super) fn ended(&self, run: &Run) {
+        let labels = [run.policy.route.as_str(), run.state.as_str(), ""];
+        self.metrics.runs_finished.with_label_values(&labels).inc();
+    }
+
+    /// The answer with what its route's cross-origin rule adds to it.
+    pub(super) fn finish(&self, _request: &Parts, (_run, response): runs::Answered) -> Response {
+        response
+    }
+}

@@ -1,0 +1,221 @@
+//! The response of a run, replayed: the rules that make it safe to serve from the application's origin at a new URL.
+
+use std::io;
+
+use axum::{body::Body, response::Response};
+use bytes::Bytes;
+use futures::stream;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
+    header::{
+        ACCEPT_RANGES, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE,
+        CONTENT_SECURITY_POLICY, LOCATION, SET_COOKIE, STRICT_TRANSPORT_SECURITY,
+        TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+    },
+};
+
+use super::range::{self, Part};
+use crate::{
+    model::{
+        exchange::{self, ResponseHead, StoredResponse},
+        run::Run,
+    },
+    store::{Store, spool::BodyReader},
+};
+
+const ALT_SVC: HeaderName = HeaderName::from_static("alt-svc");
+const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
+const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
+
+/// Withheld, for they act on the whole origin and not on one page, unless `Raincheck-Replay: full` asks for them.
+const OF_THE_ORIGIN: [HeaderName; 4] = [
+    SET_COOKIE,
+    CLEAR_SITE_DATA,
+    ALT_SVC,
+    STRICT_TRANSPORT_SECURITY,
+];
+
+/// Headers that frame a message; ours come from the stored body.
+const FRAMING: [HeaderName; 3] = [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION];
+
+/// The stored response of `run`, as the answer to a request with this method, these headers and this absolute target.
+///
+/// # Errors
+/// When the stored head or the first piece of the body cannot be read.
+pub(super) async fn replay(
+    store: &dyn Store,
+    run: &Run,
+    stored: StoredResponse,
+    request: &http::request::Parts,
+    origin: Option<&str>,
+) -> io::Result<Response> {
+    let head = ResponseHead::parse(&stored.head).map_err(io::Error::other)?;
+    let length = stored.body.len();
+    let ranges = head.status == StatusCode::OK && run.facts.method != "HEAD";
+    let part = if ranges && request.method == Method::GET {
+        range::asked(&request.headers, &head.headers, length)
+    } else {
+        Part::Whole
+    };
+    let full = request
+        .headers
+        .get("raincheck-replay")
+        .is_some_and(|v| v == "full");
+    let stored_length = head.headers.get(CONTENT_LENGTH).cloned();
+    let mut status = head.status;
+    let mut headers = protected(head.headers, full, origin, &run.facts.path);
+    if ranges {
+        headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    }
+    let (skip, take) = match part {
+        Part::Whole => (0, length),
+        Part::Bytes { first, last } => {
+            status = StatusCode::PARTIAL_CONTENT;
+            headers.insert(
+                CONTENT_RANGE,
+                text(format!("bytes {first}-{last}/{length}")),
+            );
+            (first, last - first + 1)
+        }
+        Part::Unsatisfiable => {
+            status = StatusCode::RANGE_NOT_SATISFIABLE;
+            headers.insert(CONTENT_RANGE, text(format!("bytes */{length}")));
+            (0, 0)
+        }
+    };
+    let is_head = request.method == Method::HEAD;
+    let body = if is_head {
+        // A body of unknown length, so that the router adds no length of 0.
+        Body::from_stream(stream::empty::<io::Result<Bytes>>())
+    } else {
+        body(store, &stored.body, skip, take).await?
+    };
+    let content_length = match status {
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => None,
+        _ if is_head && run.facts.method == "HEAD" => stored_length,
+        _ => Some(take.into()),
+    };
+    if let Some(length) = content_length {
+        headers.insert(CONTENT_LENGTH, length);
+    }
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+/// The stored headers, made safe for a new URL of the same origin. `origin` is scheme and authority of a relative
+/// `Location`, `path` the original request's.
+///
+/// Beside `Cache-Control`, the fields that override it at a cache (RFC 9213, `Surrogate-Control`) are dropped. The
+/// policy `sandbox` is added to the application's own: a browser enforces all of them, so none is weakened.
+fn protected(mut headers: HeaderMap, full: bool, origin: Option<&str>, path: &str) -> HeaderMap {
+    let overriding: Vec<_> = headers
+        .keys()
+        .filter(|name| name.as_str().ends_with("cdn-cache-control") || **name == SURROGATE_CONTROL)
+        .cloned()
+        .collect();
+    let withheld = if full { &[][..] } else { &OF_THE_ORIGIN };
+    for name in FRAMING.iter().chain(withheld).chain(&overriding) {
+        headers.remove(name);
+    }
+    if let Some(origin) = origin {
+        let location = headers
+            .get(LOCATION)
+            .and_then(|to| absolute(to, origin, path));
+        if let Some(location) = location {
+            headers.insert(LOCATION, location);
+        }
+    }
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    headers.append(CONTENT_SECURITY_POLICY, HeaderValue::from_static("sandbox"));
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers
+}
+
+/// A relative `Location` resolved (RFC 3986 §5.2) against `origin` and `path`; none if it is absolute already, or
+/// cannot be resolved. The bytes of a reference with a path from the root are kept as they are.
+fn absolute(location: &HeaderValue, origin: &str, path: &str) -> Option<HeaderValue> {
+    let reference = location.as_bytes();
+    let before = if reference.starts_with(b"//") {
+        origin.split_once("//").map(|(scheme, _)| scheme)?
+    } else if reference.starts_with(b"/") {
+        origin
+    } else {
+        let text = location.to_str().ok()?;
+        if url::Url::parse(text).is_ok() {
+            return None;
+        }
+        let base = url::Url::parse(&format!("{origin}{path}")).ok()?;
+        return HeaderValue::from_str(base.join(text).ok()?.as_str()).ok();
+    };
+    HeaderValue::from_bytes(&[before.as_bytes(), reference].concat()).ok()
+}
+
+/// Scheme and authority that a relative `Location` is resolved against: those of `public_url`, else those by which
+/// the replay itself is asked for. The original request is deleted when its run ends; it came by the same listener.
+pub(super) fn origin(public_url: &str, target: &Uri) -> Option<String> {
+    if !public_url.is_empty() {
+        return Some(public_url.to_owned());
+    }
+    Some(format!(
+        "{}://{}",
+        target.scheme_str()?,
+        target.authority()?
+    ))
+}
+
+/// `take` bytes of a stored body, after the first `skip`. Its first piece is read here, so that what cannot be read
+/// at all is an error and no broken answer.
+async fn body(
+    store: &dyn Store,
+    stored: &exchange::Body,
+    skip: u64,
+    take: u64,
+) -> io::Result<Body> {
+    if let exchange::Body::Inline(bytes) = stored {
+        let (skip, take) = (skip as usize, take as usize);
+        return Ok(Body::from(bytes.slice(skip..skip + take)));
+    }
+    let mut pieces = Pieces {
+        reader: store.spool().reader(stored),
+        skip,
+        take,
+    };
+    let first = pieces.next().await?;
+    let rest = stream::try_unfold(pieces, async |mut pieces| {
+        Ok(pieces.next().await?.map(|piece| (piece, pieces)))
+    });
+    let first = stream::iter(first.map(io::Result::Ok));
+    Ok(Body::from_stream(futures::StreamExt::chain(first, rest)))
+}
+
+/// A stored body's pieces between two positions.
+struct Pieces {
+    reader: BodyReader,
+    skip: u64,
+    take: u64,
+}
+
+impl Pieces {
+    async fn next(&mut self) -> io::Result<Option<Bytes>> {
+        while self.take > 0 {
+            let Some(mut piece) = self.reader.next().await? else {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            };
+            let skipped = self.skip.min(piece.len() as u64);
+            self.skip -= skipped;
+            let mut piece = piece.split_off(skipped as usize);
+            piece.truncate(usize::try_from(self.take).unwrap_or(usize::MAX));
+            self.take -= piece.len() as u64;
+            if !piece.is_empty() {
+                return Ok(Some(piece));
+            }
+        }
+        Ok(None)
+    }
+}
+
+fn text(value: String) -> HeaderValue {
+    HeaderValue::try_from(value).expect("digits and punctuation are a header value")
+}
