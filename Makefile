@@ -1,0 +1,27 @@
+# Everything that a checkout needs. `make demo` shows the product at work, `make test` proves it.
+
+.PHONY: help setup demo test check
+
+help:
+	@echo "make setup   install what the build needs (cmake, a C compiler) and check the rest"
+	@echo "make demo    set up, build, and watch a synchronous and an asynchronous call"
+	@echo "make test    set up, then run every test"
+	@echo "make check   formatting and lints, warnings are errors"
+
+setup:
+	@sh .ci/setup
+
+# The demo shows what happens, not how fast: a debug build is ready in a third of the time.
+demo: setup
+	cargo run --locked -- demo
+
+test: setup
+	@if cargo nextest --version >/dev/null 2>&1; then \
+	    cargo nextest run --locked --all-targets && cargo test --locked --doc; \
+	else \
+	    cargo test --locked --all-targets && cargo test --locked --doc; \
+	fi
+
+check: setup
+	cargo fmt --all --check
+	cargo clippy --locked --all-targets -- -D warnings
