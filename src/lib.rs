@@ -3,6 +3,7 @@
 pub mod api;
 pub mod config;
 pub mod executor;
+pub mod gate;
 pub mod metrics;
 pub mod model;
 pub mod store;

@@ -1,5 +1,6 @@
 //! Values and decisions: no I/O, no clock, no async, no Pingora. Time and chance are arguments here.
 
+pub mod access;
 pub mod address_guard;
 pub mod books;
 pub mod delivery;
