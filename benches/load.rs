@@ -16,33 +16,41 @@ use tokio::{
 
 /// What a load did.
 #[derive(Debug, Clone)]
-pub struct Measured {
+pub(crate) struct Measured {
     /// Answers with the expected status.
-    pub answered: u64,
+    pub(crate) answered: u64,
     /// Other answers, and broken connections.
-    pub failed: u64,
+    pub(crate) failed: u64,
     /// How long it took.
-    pub took: Duration,
+    pub(crate) took: Duration,
     /// Latencies in microseconds, sorted.
     latencies: Vec<u32>,
 }
 
 impl Measured {
     /// Answers a second.
-    pub fn rate(&self) -> f64 {
+    pub(crate) fn rate(&self) -> f64 {
         self.answered as f64 / self.took.as_secs_f64()
     }
 
     /// The latency below which `share` (0 to 1) of the answers lie.
-    pub fn latency(&self, share: f64) -> Duration {
+    pub(crate) fn latency(&self, share: f64) -> Duration {
         let last = self.latencies.len().saturating_sub(1);
         let index = (last as f64 * share) as usize;
-        Duration::from_micros(u64::from(self.latencies.get(index).copied().unwrap_or_default()))
+        Duration::from_micros(u64::from(
+            self.latencies.get(index).copied().unwrap_or_default(),
+        ))
     }
 }
 
 /// Sends `request` over `connections` connections for `time`, one at a time on each, and counts answers of `status`.
-pub async fn load(address: &str, request: &[u8], status: u16, connections: usize, time: Duration) -> Measured {
+pub(crate) async fn load(
+    address: &str,
+    request: &[u8],
+    status: u16,
+    connections: usize,
+    time: Duration,
+) -> Measured {
     let stop = Arc::new(AtomicBool::new(false));
     let failed = Arc::new(AtomicU64::new(0));
     let started = Instant::now();
@@ -60,7 +68,12 @@ pub async fn load(address: &str, request: &[u8], status: u16, connections: usize
     }
     let took = started.elapsed();
     latencies.sort_unstable();
-    Measured { answered: latencies.len() as u64, failed: failed.load(Ordering::Relaxed), took, latencies }
+    Measured {
+        answered: latencies.len() as u64,
+        failed: failed.load(Ordering::Relaxed),
+        took,
+        latencies,
+    }
 }
 
 async fn one(
@@ -82,7 +95,9 @@ async fn one(
         while !stop.load(Ordering::Relaxed) {
             let sent = Instant::now();
             match exchange(&mut stream, &request, &mut buffer).await {
-                Some(answer) if answer == status => latencies.push(sent.elapsed().as_micros() as u32),
+                Some(answer) if answer == status => {
+                    latencies.push(sent.elapsed().as_micros() as u32)
+                }
                 Some(_) => {
                     failed.fetch_add(1, Ordering::Relaxed);
                 }
@@ -97,7 +112,11 @@ async fn one(
 }
 
 /// Sends one request and reads its answer whole (`Content-Length` framing); none if the connection broke.
-pub async fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut Vec<u8>) -> Option<u16> {
+pub(crate) async fn exchange(
+    stream: &mut TcpStream,
+    request: &[u8],
+    buffer: &mut Vec<u8>,
+) -> Option<u16> {
     buffer.clear();
     stream.write_all(request).await.ok()?;
     let mut needed = usize::MAX;
@@ -115,7 +134,7 @@ pub async fn exchange(stream: &mut TcpStream, request: &[u8], buffer: &mut Vec<u
 }
 
 /// The length that a head declares; 0 without one (chunked messages are not understood).
-pub fn content_length(head: &[u8]) -> usize {
+pub(crate) fn content_length(head: &[u8]) -> usize {
     head.split(|byte| *byte == b'\n')
         .find(|line| line.len() > 15 && line[..15].eq_ignore_ascii_case(b"content-length:"))
         .and_then(|line| std::str::from_utf8(&line[15..]).ok()?.trim().parse().ok())

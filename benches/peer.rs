@@ -6,7 +6,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use super::load::content_length;
+use crate::load::content_length;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -15,17 +15,22 @@ use tokio::{
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 27\r\n\r\n{\"answer\":42,\"ok\":true}    ";
 
 /// A running peer.
-pub struct Peer {
+pub(crate) struct Peer {
     /// Where it listens.
-    pub address: String,
+    pub(crate) address: String,
     /// Requests answered so far.
-    pub answered: Arc<AtomicU64>,
+    pub(crate) answered: Arc<AtomicU64>,
 }
 
 /// Starts a peer on a port of its own; it lives as long as the runtime. `pause` holds every answer back.
-pub async fn start(pause: Option<std::time::Duration>) -> Peer {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a loopback port is free");
-    let address = listener.local_addr().expect("a bound listener has an address").to_string();
+pub(crate) async fn start(pause: Option<std::time::Duration>) -> Peer {
+    let listener = TcpListener::bind("127.0.0.1:0")
+        .await
+        .expect("a loopback port is free");
+    let address = listener
+        .local_addr()
+        .expect("a bound listener has an address")
+        .to_string();
     let answered = Arc::new(AtomicU64::new(0));
     let count = answered.clone();
     tokio::spawn(async move {
@@ -37,7 +42,11 @@ pub async fn start(pause: Option<std::time::Duration>) -> Peer {
     Peer { address, answered }
 }
 
-async fn serve(mut stream: TcpStream, answered: Arc<AtomicU64>, pause: Option<std::time::Duration>) -> Option<()> {
+async fn serve(
+    mut stream: TcpStream,
+    answered: Arc<AtomicU64>,
+    pause: Option<std::time::Duration>,
+) -> Option<()> {
     let mut buffer = Vec::with_capacity(8 * 1024);
     loop {
         let needed = loop {

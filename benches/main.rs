@@ -1,0 +1,40 @@
+//! The measured claims of the README, in one program: `cargo bench --bench figures -- NAME`.
+//!
+//! Each is a side by side within one run on one machine: quote the ratios, not the absolute figures. CPU is that of
+//! the processes under test alone, as the kernel counts it.
+
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "a benchmark prints its figures, and its tasks end with it"
+)]
+
+mod bare;
+mod load;
+mod pass_through;
+mod peer;
+mod process;
+mod proxies;
+mod runs;
+
+fn main() {
+    // `cargo bench` adds `--bench` at the end.
+    let arguments: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|word| word != "--bench")
+        .collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        ["bare", address, peer] => bare::serve(address, peer, 2),
+        ["pass_through"] => run(pass_through::compare()),
+        ["runs"] => run(runs::compare()),
+        _ => eprintln!("say which: cargo bench --bench figures -- pass_through | runs"),
+    }
+}
+
+fn run(figures: impl Future<Output = ()>) {
+    tokio::runtime::Runtime::new()
+        .expect("a runtime starts")
+        .block_on(figures);
+}
