@@ -7,7 +7,9 @@ use prometheus::{
     Registry, TextEncoder, core::Collector,
 };
 
-use crate::model::books::Books;
+use crate::model::{books::Books, delivery::DeliveryState, run::RunState};
+
+mod prepare;
 
 /// Seconds from a millisecond to twelve hours.
 const LONG: &[f64] = &[
@@ -160,6 +162,7 @@ impl Metrics {
         metrics.registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
         ))?;
+        metrics.prepare_books();
         Ok(metrics)
     }
 
@@ -167,15 +170,15 @@ impl Metrics {
     pub fn keep_books(&self, books: &Books) {
         let number = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
         self.store_runs_accepted.set(number(books.accepted));
-        for (state, count) in &books.runs {
+        for state in RunState::ALL {
             self.store_runs
-                .with_label_values(&[state])
-                .set(number(*count));
+                .with_label_values(&[state.as_str()])
+                .set(number(books.runs(state)));
         }
-        for (state, count) in &books.deliveries {
+        for state in DeliveryState::ALL {
             self.store_deliveries
-                .with_label_values(&[state])
-                .set(number(*count));
+                .with_label_values(&[state.as_str()])
+                .set(number(books.deliveries(state)));
         }
         for (kind, bytes) in &books.bytes {
             self.store_bytes

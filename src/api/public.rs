@@ -20,7 +20,7 @@ use crate::{
         run::Run,
     },
     store::Store,
-    worker::live::LiveRuns,
+    worker::{ended, live::LiveRuns},
 };
 
 /// Answers requests for paths below the public prefix.
@@ -32,7 +32,7 @@ pub struct PublicApi {
 
 pub(super) struct Shared {
     pub(super) store: Arc<dyn Store>,
-    pub(super) live: Arc<LiveRuns>,
+    pub(super) live: LiveRuns,
     pub(super) metrics: Metrics,
     pub(super) prefix: String,
     pub(super) public_url: String,
@@ -41,12 +41,7 @@ pub(super) struct Shared {
 
 impl PublicApi {
     /// The face of `store`'s runs, as `config` has it.
-    pub fn new(
-        config: &Config,
-        store: Arc<dyn Store>,
-        live: Arc<LiveRuns>,
-        metrics: Metrics,
-    ) -> Self {
+    pub fn new(config: &Config, store: Arc<dyn Store>, live: LiveRuns, metrics: Metrics) -> Self {
         let routes = config
             .routes
             .iter()
@@ -150,8 +145,7 @@ async fn wrong_method() -> Response {
 impl Shared {
     /// Tells the metrics that a run has ended by a cancel.
     pub(super) fn ended(&self, run: &Run) {
-        let labels = [run.policy.route.as_str(), run.state.as_str(), ""];
-        self.metrics.runs_finished.with_label_values(&labels).inc();
+        ended::finished(&self.metrics, run);
     }
 
     /// The answer with what its route's cross-origin rule adds to it.
