@@ -6,5 +6,6 @@ pub mod executor;
 pub mod gate;
 pub mod metrics;
 pub mod model;
+pub mod proxy;
 pub mod store;
 pub mod worker;

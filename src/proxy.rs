@@ -1,0 +1,305 @@
+//! The reverse proxy: a request's route, its peer, and the header rules; it asks the gate before it passes a request on.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use ipnet::IpNet;
+use pingora::{
+    Error, ErrorType,
+    http::{RequestHeader, ResponseHeader},
+    protocols::{Digest, http::ServerSession},
+    proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session},
+    upstreams::peer::HttpPeer,
+};
+use tracing::debug;
+
+use self::{
+    forwarding::Sender,
+    routes::RouteTable,
+    traffic::{InFlight, Passing, Traffic},
+    upstream::{Tried, Upstream},
+};
+use crate::{
+    api::PublicApi,
+    config,
+    executor::RunMark,
+    gate::respond::{self, Manner},
+    model::problem::{Code, Problem},
+};
+
+mod failure;
+mod forwarding;
+mod head;
+mod path;
+mod routes;
+pub mod traffic;
+pub mod upstream;
+
+/// Our `ProxyHttp`. Clones share everything but Pingora's connection pool.
+#[derive(Clone)]
+pub struct Proxy(Arc<Shared>);
+
+/// What a proxy is made of.
+pub struct Parts {
+    /// Routes in the order of the configuration, each with its upstream and what counts its traffic.
+    pub ways: Vec<Arc<Way>>,
+    /// Where runs are looked at, on the same listeners.
+    pub api: PublicApi,
+    /// Counts requests under way.
+    pub in_flight: Arc<InFlight>,
+    /// Networks whose `X-Forwarded-*` count.
+    pub trusted: Vec<IpNet>,
+    /// Where our own resources are.
+    pub public_prefix: String,
+}
+
+/// One route, live.
+pub struct Way {
+    /// The route as configured.
+    pub route: Arc<config::Route>,
+    /// Where it leads.
+    pub upstream: Arc<Upstream>,
+    /// What is counted of it.
+    pub traffic: Traffic,
+}
+
+struct Shared {
+    table: RouteTable<Arc<Way>>,
+    parts: Parts,
+}
+
+/// What is known of one request on its way.
+#[derive(Default)]
+pub struct Ctx {
+    way: Option<Arc<Way>>,
+    passing: Option<Passing>,
+    tried: Tried,
+}
+
+impl Proxy {
+    /// Lays out the routes.
+    pub fn new(parts: Parts) -> Self {
+        let routes = parts.ways.iter().map(|way| {
+            let route = &way.route;
+            (route.host.clone(), route.path.clone(), Arc::clone(way))
+        });
+        Self(Arc::new(Shared {
+            table: RouteTable::new(routes),
+            parts,
+        }))
+    }
+
+    /// The first look at a caller's request: answered here, or on its way.
+    async fn receive(&self, session: &mut Session, ctx: &mut Ctx) -> pingora::Result<bool> {
+        ctx.passing = Some(self.0.parts.in_flight.enter());
+        if let Err(problem) = head::check(&mut session.downstream_session) {
+            self.refuse(session, &problem).await?;
+            return Ok(true);
+        }
+        let request = session.req_header();
+        let host = forwarding::host(request);
+        let host = host.as_ref().map_or(&b""[..], |host| host.as_bytes());
+        let path = path::of_target(request.raw_path());
+        if self.0.parts.api.owns(&String::from_utf8_lossy(path)) {
+            let tls = is_tls(session);
+            self.0.parts.api.serve(session, tls).await;
+            return Ok(true);
+        }
+        let Some(way) = self.0.table.find(host, path) else {
+            let detail =
+                "No route has this host and path; the proxy's configuration names its routes.";
+            self.refuse(session, &Problem::new(Code::NoRoute, detail))
+                .await?;
+            return Ok(true);
+        };
+        ctx.way = Some(Arc::clone(way));
+        if let Some(passing) = &mut ctx.passing {
+            passing.begin();
+        }
+        Ok(false)
+    }
+
+    /// The route of a run is that which accepted it.
+    fn follow(&self, mark: &RunMark, ctx: &mut Ctx) -> pingora::Result<bool> {
+        let ways = &self.0.parts.ways;
+        let Some(way) = ways.iter().find(|way| way.route.name == mark.route) else {
+            return Err(
+                Error::explain(ErrorType::ConnectNoRoute, "the run's route is gone").into_up(),
+            );
+        };
+        ctx.way = Some(Arc::clone(way));
+        Ok(false)
+    }
+
+    async fn refuse(&self, session: &mut Session, problem: &Problem) -> pingora::Result<()> {
+        let readable = matches!(problem.code, Code::NoRoute | Code::AmbiguousPath);
+        let manner = Manner {
+            public_prefix: &self.0.parts.public_prefix,
+            close: !(readable && session.is_body_empty()),
+            ..Manner::default()
+        };
+        respond::problem(&mut session.downstream_session, problem, manner).await
+    }
+}
+
+/// The mark of a run's own pass; none for a caller's request.
+fn mark(session: &Session) -> Option<&RunMark> {
+    let user = session.subrequest_ctx.as_ref()?.user_ctx()?;
+    user.downcast_ref()
+}
+
+fn is_tls(session: &ServerSession) -> bool {
+    session
+        .digest()
+        .is_some_and(|digest| digest.ssl_digest.is_some())
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Ctx;
+
+    fn new_ctx(&self) -> Ctx {
+        Ctx::default()
+    }
+
+    async fn request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> pingora::Result<bool> {
+        match mark(session) {
+            Some(mark) => self.follow(mark, ctx),
+            None => self.receive(session, ctx).await,
+        }
+    }
+
+    async fn upstream_peer(
+        &self,
+        session: &mut Session,
+        ctx: &mut Ctx,
+    ) -> pingora::Result<Box<HttpPeer>> {
+        let Some(way) = &ctx.way else {
+            return Err(Error::explain(
+                ErrorType::InternalError,
+                "no route was chosen",
+            ));
+        };
+        way.upstream
+            .choose(session.req_header().raw_path(), &mut ctx.tried)
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        session: &mut Session,
+        reused: bool,
+        _peer: &HttpPeer,
+        _fd: std::os::fd::RawFd,
+        _digest: Option<&Digest>,
+        _ctx: &mut Ctx,
+    ) -> pingora::Result<()> {
+        if let Some(mark) = mark(session) {
+            mark.contact.connected(reused);
+        }
+        Ok(())
+    }
+
+    fn fail_to_connect(
+        &self,
+        session: &mut Session,
+        _peer: &HttpPeer,
+        ctx: &mut Ctx,
+        mut error: Box<Error>,
+    ) -> Box<Error> {
+        ctx.tried.last_refused();
+        let another = ctx
+            .way
+            .as_ref()
+            .is_some_and(|way| way.upstream.has_another(&ctx.tried));
+        if another {
+            match mark(session) {
+                Some(mark) => mark.contact.other_peer(),
+                None => error.set_retry(true),
+            }
+        }
+        error
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        _ctx: &mut Ctx,
+    ) -> pingora::Result<()> {
+        let address = session.client_addr().and_then(|address| address.as_inet());
+        let tls = match mark(session) {
+            Some(mark) => mark.tls,
+            None => {
+                forwarding::strip_request(request);
+                is_tls(session)
+            }
+        };
+        let sender = Sender {
+            address: address.copied(),
+            tls,
+        };
+        forwarding::forward(request, sender, &self.0.parts.trusted)
+    }
+
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        response: &mut ResponseHeader,
+        _ctx: &mut Ctx,
+    ) -> pingora::Result<()> {
+        forwarding::strip_response(response);
+        Ok(())
+    }
+
+    async fn fail_to_proxy(
+        &self,
+        session: &mut Session,
+        error: &Error,
+        ctx: &mut Ctx,
+    ) -> FailToProxy {
+        let problem = failure::problem(error);
+        let code = problem.as_ref().map_or(0, |problem| problem.code.status());
+        if mark(session).is_none() {
+            let route = ctx.way.as_ref().map_or("", |way| &way.route.name);
+            failure::log(error, route, code);
+        }
+        if let Some(problem) = problem
+            && session.response_written().is_none()
+        {
+            // An answer that cannot be written has nobody who waits for it.
+            let _ = self.refuse(session, &problem).await;
+        }
+        FailToProxy {
+            error_code: code,
+            can_reuse_downstream: false,
+        }
+    }
+
+    async fn logging(&self, session: &mut Session, _error: Option<&Error>, ctx: &mut Ctx) {
+        if let (Some(way), Some(passing)) = (&ctx.way, &ctx.passing) {
+            let status = session.response_written().map(|head| head.status.as_u16());
+            way.traffic.count(status, passing);
+        }
+    }
+
+    /// Our own log line says it, with the route and without the target.
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Ctx, _error: &Error) -> bool {
+        true
+    }
+
+    fn suppress_proxy_warn_log(
+        &self,
+        _session: &Session,
+        ctx: &Ctx,
+        error: &Error,
+        _context: ProxyWarnLogContext,
+    ) -> bool {
+        let route = ctx.way.as_ref().map_or("", |way| &way.route.name);
+        debug!(
+            route,
+            error = error.etype().as_str(),
+            "a peer is tried again, or another one"
+        );
+        true
+    }
+}

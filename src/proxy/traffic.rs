@@ -1,0 +1,107 @@
+//! What is counted of requests: those under way, and each route's pass-through.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use prometheus::{Histogram, IntCounter};
+use tokio::{sync::Notify, time::Instant};
+
+use crate::metrics::{Metrics, code_class, seconds};
+
+/// How many requests of callers are under way.
+#[derive(Debug, Default)]
+pub struct InFlight {
+    count: AtomicUsize,
+    none: Notify,
+}
+
+/// A request under way; dropping it ends that.
+#[derive(Debug)]
+pub struct Passing {
+    of: Arc<InFlight>,
+    began: Option<Instant>,
+}
+
+impl InFlight {
+    /// Counts a request until the returned value is dropped.
+    pub fn enter(self: &Arc<Self>) -> Passing {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Passing {
+            of: Arc::clone(self),
+            began: None,
+        }
+    }
+
+    /// Resolves when none is under way.
+    pub async fn idle(&self) {
+        loop {
+            let told = self.none.notified();
+            if self.count() == 0 {
+                return;
+            }
+            told.await;
+        }
+    }
+
+    /// How many are under way.
+    pub fn count(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+}
+
+impl Passing {
+    /// The request is passed through from now on.
+    pub fn begin(&mut self) {
+        self.began = Some(Instant::now());
+    }
+}
+
+impl Drop for Passing {
+    fn drop(&mut self) {
+        if self.of.count.fetch_sub(1, Ordering::Relaxed) == 1 {
+            self.of.none.notify_waiters();
+        }
+    }
+}
+
+/// The counters of one route, looked up once.
+#[derive(Debug)]
+pub struct Traffic {
+    requests: [IntCounter; 6],
+    duration: Histogram,
+}
+
+impl Traffic {
+    /// The counters of `route`.
+    pub fn new(metrics: &Metrics, route: &str) -> Self {
+        let class = |status| {
+            metrics
+                .requests
+                .with_label_values(&[route, code_class(status)])
+        };
+        Self {
+            requests: [
+                class(100),
+                class(200),
+                class(300),
+                class(400),
+                class(500),
+                class(0),
+            ],
+            duration: metrics.request_duration.with_label_values(&[route]),
+        }
+    }
+
+    /// Counts a request that was passed through and is over. Without a status the client left first.
+    pub fn count(&self, status: Option<u16>, passing: &Passing) {
+        let Some(began) = passing.began else { return };
+        let class = match status.unwrap_or_default() / 100 {
+            class @ 1..=5 => usize::from(class) - 1,
+            _ => 5,
+        };
+        self.requests[class].inc();
+        self.duration.observe(seconds(began.elapsed()));
+    }
+}
