@@ -17,13 +17,16 @@ use crate::{
 };
 use lane::Lanes;
 
+pub use host::Hosted;
 pub use lane::Slot;
 pub use mark::{Contact, RunMark};
 
 mod attempt;
 mod dispatch;
+mod host;
 mod lane;
 mod mark;
+pub mod upstream;
 
 /// The way to the application: one attempt of a run through the host's own proxy pipeline.
 #[async_trait]

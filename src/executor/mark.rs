@@ -30,6 +30,7 @@ pub struct Contact(AtomicU8);
 const CONNECTED: u8 = 1;
 const REUSED: u8 = 2;
 const OTHER_PEER: u8 = 4;
+const ANSWER_BEGUN: u8 = 8;
 
 impl Contact {
     /// A connection to the upstream is there: from now on something may have been sent.
@@ -41,6 +42,11 @@ impl Contact {
     /// The upstream has a peer that this run has not tried since its last pause.
     pub fn other_peer(&self) {
         self.0.fetch_or(OTHER_PEER, Ordering::Relaxed);
+    }
+
+    /// Something of a response has come.
+    pub fn answer_begun(&self) {
+        self.0.fetch_or(ANSWER_BEGUN, Ordering::Relaxed);
     }
 
     /// Whether something was or may have been sent.
@@ -56,6 +62,11 @@ impl Contact {
     /// Whether the upstream has another peer to try.
     pub fn has_other_peer(&self) -> bool {
         self.has(OTHER_PEER)
+    }
+
+    /// Whether anything of a response has come.
+    pub fn has_answer_begun(&self) -> bool {
+        self.has(ANSWER_BEGUN)
     }
 
     fn has(&self, flag: u8) -> bool {

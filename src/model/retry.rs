@@ -170,6 +170,16 @@ pub fn after_attempt(run: &mut Run, outcome: Outcome, now: Timestamp) -> Next {
     }
 }
 
+/// A `Retry-After` as a delay (RFC 9110 §10.2.3): seconds, or a date.
+pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(Timestamp::from(date).since(now))
+}
+
 /// Whether an attempt that may have reached the upstream may be repeated at all: the method and the route decide.
 pub fn may_repeat(run: &Run) -> bool {
     let idempotent = matches!(

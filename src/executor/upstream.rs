@@ -1,0 +1,206 @@
+//! The host's own proxy pipeline as the way to the application: a stored request, carried out as a Pingora subrequest.
+//!
+//! This folder alone knows Pingora's subrequests, which are called unstable: the version is pinned, and contract tests
+//! hold what is used of them.
+
+use std::{io, sync::Arc};
+
+use async_trait::async_trait;
+use pingora::{
+    Error,
+    protocols::http::{HttpTask, ServerSession, subrequest::server::SubrequestHandle},
+    proxy::{
+        HttpProxy, ProxyHttp, Session, Subrequest, http_proxy,
+        subrequest::{BodyMode, Ctx},
+    },
+    server::configuration::ServerConf,
+};
+use tokio::sync::mpsc;
+
+use super::{Attempted, Contact, Hosted, RunMark, Upstream};
+use crate::{
+    model::{
+        exchange::{Body, INLINE_MAX, StoredResponse},
+        retry::{self, Outcome},
+        time::SharedClock,
+    },
+    store::{RunClaim, Store},
+};
+use intake::{Intake, Received, TooLarge};
+use replay::Replay;
+
+mod head;
+mod intake;
+mod replay;
+mod verdict;
+
+/// The mark of a run's own pass, if the session is one.
+pub fn run_mark(session: &Session) -> Option<&RunMark> {
+    session.subrequest_ctx.as_ref()?.user_ctx()?.downcast_ref()
+}
+
+/// A host's proxy, once more: with connections of its own.
+pub struct Pipeline<SV> {
+    proxy: Arc<HttpProxy<Hosted<SV>>>,
+    store: Arc<dyn Store>,
+    clock: SharedClock,
+}
+
+impl<SV> Pipeline<SV>
+where
+    SV: ProxyHttp + Send + Sync + 'static,
+    SV::CTX: Send + Sync,
+{
+    /// A second proxy of the same host, with the configuration of its server.
+    pub fn new(
+        conf: &Arc<ServerConf>,
+        host: Hosted<SV>,
+        store: Arc<dyn Store>,
+        clock: SharedClock,
+    ) -> Self {
+        Self {
+            proxy: Arc::new(http_proxy(conf, host)),
+            store,
+            clock,
+        }
+    }
+
+    /// The session that stands for the caller, and our end of it.
+    async fn session(
+        &self,
+        claim: &RunClaim,
+    ) -> Result<(ServerSession, SubrequestHandle), Outcome> {
+        let head = head::of_attempt(claim, &self.store.identity().loop_id);
+        let mut caller = ServerSession::new_http1(Box::new(Replay::new(head, &claim.request)));
+        match caller.read_request().await {
+            Ok(true) => {}
+            Ok(false) | Err(_) => {
+                tracing::error!(run_id = %claim.run.id, "a stored request head cannot be read back");
+                return Err(Outcome::Internal);
+            }
+        }
+        let (session, handle) =
+            pingora::protocols::http::subrequest::server::HttpSession::new_from_session(&caller);
+        Ok((ServerSession::new_subrequest(session), handle))
+    }
+
+    fn context(claim: &RunClaim, contact: &Arc<Contact>) -> Ctx {
+        let body_mode = if claim.request.body.is_empty() {
+            BodyMode::NoBody
+        } else {
+            BodyMode::ExpectBody
+        };
+        let mark = RunMark {
+            id: claim.run.id,
+            attempt: claim.run.progress.attempts,
+            route: claim.run.policy.route.clone(),
+            tls: claim.request.tls,
+            contact: Arc::clone(contact),
+        };
+        Ctx::builder()
+            .body_mode(body_mode)
+            .user_ctx(Box::new(mark))
+            .build()
+    }
+
+    /// Runs the session through the pipeline, feeding the request's body and keeping the response.
+    async fn exchange(
+        &self,
+        claim: &RunClaim,
+        contact: &Arc<Contact>,
+    ) -> Result<(Received, Option<Box<Error>>), Outcome> {
+        let (session, handle) = self.session(claim).await?;
+        let context = Self::context(claim, contact);
+        let pass = Arc::clone(&self.proxy).process_subrequest(Box::new(session), Box::new(context));
+        let intake = Intake {
+            run: claim.run.id,
+            contact,
+            limit: claim.run.policy.response_body,
+            no_body: intake::answers_without_body(&claim.run.facts.method),
+            writer: self.store.spool().writer(INLINE_MAX),
+        };
+        let received = async {
+            let pass = async {
+                pass.await;
+                Ok::<(), TooLarge>(())
+            };
+            tokio::try_join!(pass, intake.receive(handle.rx)).map(|((), received)| received)
+        };
+        // While the response is awaited, the sender of the body must live: its end means that the caller left.
+        let fed = self.feed(claim, &handle.tx);
+        let received = tokio::select! {
+            received = received => received.map_err(|TooLarge| Outcome::ResponseTooLarge)?,
+            error = fed => {
+                tracing::error!(run_id = %claim.run.id, %error, "a stored request body cannot be read");
+                return Err(Outcome::Internal);
+            }
+        };
+        let mut error = handle.subreq_proxy_error;
+        Ok((received, error.try_recv().ok()))
+    }
+
+    /// Sends the request's body; returns only if it cannot be read.
+    async fn feed(&self, claim: &RunClaim, tasks: &mpsc::Sender<HttpTask>) -> io::Error {
+        let never = std::future::pending();
+        if claim.request.body.is_empty() {
+            return never.await;
+        }
+        let mut body = self.store.spool().reader(&claim.request.body);
+        loop {
+            match body.next().await {
+                Ok(Some(piece)) => {
+                    // The upstream may answer, and end, before it has read all.
+                    if tasks
+                        .send(HttpTask::Body(Some(piece), false))
+                        .await
+                        .is_err()
+                    {
+                        return never.await;
+                    }
+                }
+                Ok(None) => return never.await,
+                Err(error) => return error,
+            }
+        }
+    }
+
+    fn answered(&self, head: pingora::http::ResponseHeader, body: Body) -> Attempted {
+        let retry_after = head
+            .headers
+            .get(http::header::RETRY_AFTER)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| retry::retry_after(value, self.clock.now()));
+        let outcome = Outcome::Answered {
+            status: head.status.as_u16(),
+            retry_after,
+        };
+        let head = head::kept(head);
+        Attempted {
+            outcome,
+            response: Some(StoredResponse { head, body }),
+        }
+    }
+}
+
+#[async_trait]
+impl<SV> Upstream for Pipeline<SV>
+where
+    SV: ProxyHttp + Send + Sync + 'static,
+    SV::CTX: Send + Sync,
+{
+    async fn attempt(&self, claim: &RunClaim, contact: &Arc<Contact>) -> Attempted {
+        let (received, error) = match self.exchange(claim, contact).await {
+            Ok(ended) => ended,
+            Err(outcome) => return outcome.into(),
+        };
+        if let Some(outcome) =
+            verdict::of_failure(error.as_deref(), received.body.is_some(), contact)
+        {
+            return outcome.into();
+        }
+        match (received.head, received.body) {
+            (Some(head), Some(body)) => self.answered(head, body),
+            (Some(_) | None, Some(_) | None) => Outcome::Internal.into(),
+        }
+    }
+}

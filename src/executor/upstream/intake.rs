@@ -1,0 +1,111 @@
+//! Keeping a response as it comes.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{Method, header};
+use pingora::{http::ResponseHeader, protocols::http::HttpTask};
+use tokio::sync::mpsc;
+
+use crate::{
+    executor::Contact,
+    model::{exchange::Body, id::RunId},
+    store::spool::BodyWriter,
+};
+
+/// Between tries to write to a spool that fails: nothing is read from the upstream meanwhile.
+const SPOOL_PAUSE: Duration = Duration::from_secs(1);
+
+/// A response in the making.
+pub(super) struct Intake<'a> {
+    pub(super) run: RunId,
+    pub(super) contact: &'a Contact,
+    /// The most bytes that are kept.
+    pub(super) limit: u64,
+    /// Whether the request was a HEAD: its answer's `Content-Length` speaks of a body that does not come.
+    pub(super) no_body: bool,
+    pub(super) writer: BodyWriter,
+}
+
+/// A response as far as it came.
+#[derive(Default)]
+pub(super) struct Received {
+    pub(super) head: Option<ResponseHeader>,
+    pub(super) body: Option<Body>,
+}
+
+/// The response is over the limit; it is no longer read.
+#[derive(Debug)]
+pub(super) struct TooLarge;
+
+impl Intake<'_> {
+    /// Reads until the end. The body is there only if the end was marked: a response that just stops is truncated.
+    pub(super) async fn receive(
+        mut self,
+        mut tasks: mpsc::Receiver<HttpTask>,
+    ) -> Result<Received, TooLarge> {
+        let mut received = Received::default();
+        let mut length = 0;
+        let mut ended = false;
+        while let Some(task) = tasks.recv().await {
+            match task {
+                HttpTask::Header(head, end) => {
+                    self.contact.answer_begun();
+                    // 1xx answers come before the one that counts, and are dropped.
+                    if head.status.is_informational() {
+                        continue;
+                    }
+                    if !self.no_body && declared_length(&head).is_some_and(|n| n > self.limit) {
+                        return Err(TooLarge);
+                    }
+                    received.head = Some(*head);
+                    ended |= end;
+                }
+                HttpTask::Body(piece, end) => {
+                    if let Some(piece) = piece.filter(|piece| !piece.is_empty()) {
+                        length += piece.len() as u64;
+                        if length > self.limit {
+                            return Err(TooLarge);
+                        }
+                        self.write(piece).await;
+                    }
+                    ended |= end;
+                }
+                HttpTask::Trailer(_) | HttpTask::Done => ended = true,
+                HttpTask::UpgradedBody(..) | HttpTask::Failed(_) => ended = false,
+            }
+        }
+        if ended && received.head.is_some() {
+            received.body = self.writer.finish().await.ok();
+        }
+        Ok(received)
+    }
+
+    async fn write(&mut self, piece: Bytes) {
+        let mut logged = false;
+        while let Err(error) = self.writer.write(piece.clone()).await {
+            self.pause(&error, &mut logged).await;
+        }
+    }
+
+    async fn pause(&self, error: &std::io::Error, logged: &mut bool) {
+        if !std::mem::replace(logged, true) {
+            tracing::error!(run_id = %self.run, %error, "a response cannot be spooled; its upstream waits");
+        }
+        tokio::time::sleep(SPOOL_PAUSE).await;
+    }
+}
+
+/// Whether a method's responses have no body.
+pub(super) fn answers_without_body(method: &str) -> bool {
+    method == Method::HEAD.as_str()
+}
+
+fn declared_length(head: &ResponseHeader) -> Option<u64> {
+    head.headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
+}
