@@ -6,6 +6,7 @@ mod admin;
 mod answer;
 mod bridge;
 mod health;
+mod origins;
 mod problems;
 mod public;
 mod range;

@@ -24,7 +24,7 @@ pub(super) fn record(run: &Run, status: StatusCode) -> Response {
     let mut text = match serde_json::to_vec(&run.record()) {
         Ok(text) => text,
         Err(error) => {
-            tracing::error!(run = %run.id, %error, "a record cannot be written as JSON");
+            tracing::error!(run_id = %run.id, %error, "a record cannot be written as JSON");
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         }
     };

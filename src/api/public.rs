@@ -1,6 +1,6 @@
 //! The public face: the resources below `server.public_prefix`, on the listener of the application itself.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Router,
@@ -11,9 +11,9 @@ use axum::{
 use http::{StatusCode, Uri, header::HOST, request::Parts, uri::PathAndQuery};
 use pingora::protocols::http::ServerSession;
 
-use super::{answer, bridge, problems, runs};
+use super::{answer, bridge, origins, problems, runs};
 use crate::{
-    config::{Config, Route},
+    config::{Config, Route, RunSettings},
     metrics::Metrics,
     model::{
         problem::{Code, Problem},
@@ -36,23 +36,19 @@ pub(super) struct Shared {
     pub(super) metrics: Metrics,
     pub(super) prefix: String,
     pub(super) public_url: String,
-    pub(super) routes: HashMap<String, Arc<Route>>,
+    pub(super) routes: Vec<Arc<Route>>,
 }
 
 impl PublicApi {
     /// The face of `store`'s runs, as `config` has it.
     pub fn new(config: &Config, store: Arc<dyn Store>, live: LiveRuns, metrics: Metrics) -> Self {
-        let routes = config
-            .routes
-            .iter()
-            .map(|route| (route.name.clone(), route.clone()));
         let shared = Arc::new(Shared {
             store,
             live,
             metrics,
             prefix: config.server.public_prefix.clone(),
             public_url: config.server.public_url.clone(),
-            routes: routes.collect(),
+            routes: config.routes.clone(),
         });
         let router = router(shared.clone());
         Self { shared, router }
@@ -117,11 +113,11 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
             "/runs/{id}",
             get(runs::record)
                 .delete(runs::cancel)
-                .options(runs::options),
+                .options(origins::options),
         )
         .route(
             "/runs/{id}/response",
-            get(runs::response).options(runs::options),
+            get(runs::response).options(origins::options),
         )
         .route("/problems/{code}", get(problems::page))
         .fallback(nothing)
@@ -149,7 +145,21 @@ impl Shared {
     }
 
     /// The answer with what its route's cross-origin rule adds to it.
-    pub(super) fn finish(&self, _request: &Parts, (_run, response): runs::Answered) -> Response {
-        response
+    pub(super) fn finish(&self, request: &Parts, (run, response): runs::Answered) -> Response {
+        origins::tell(self, &request.headers, run.as_deref(), response)
+    }
+
+    /// The run settings of a route that still exists.
+    pub(super) fn settings(&self, route: &str) -> Option<&RunSettings> {
+        self.routes
+            .iter()
+            .find(|known| known.name == route)?
+            .run
+            .as_deref()
+    }
+
+    /// The run settings of all routes that have some, in the order of the configuration.
+    pub(super) fn all_settings(&self) -> impl Iterator<Item = &RunSettings> {
+        self.routes.iter().filter_map(|route| route.run.as_deref())
     }
 }

@@ -219,3 +219,88 @@ impl Pieces {
 fn text(value: String) -> HeaderValue {
     HeaderValue::try_from(value).expect("digits and punctuation are a header value")
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ORIGIN: Option<&str> = Some("https://api.example.com");
+
+    fn stored(lines: &str) -> HeaderMap {
+        let text = format!("HTTP/1.1 200 OK\r\n{lines}\r\n");
+        ResponseHead::parse(text.as_bytes()).unwrap().headers
+    }
+
+    fn values(headers: &HeaderMap, name: &str) -> Vec<String> {
+        let values = headers.get_all(name).iter();
+        values
+            .map(|value| value.to_str().unwrap().to_owned())
+            .collect()
+    }
+
+    #[test]
+    fn what_acts_on_the_origin_is_withheld_unless_asked_for() {
+        let lines = "Set-Cookie: a=1\r\nSet-Cookie: b=2\r\nClear-Site-Data: \"*\"\r\nAlt-Svc: clear\r\n\
+                     Strict-Transport-Security: max-age=1\r\nX-Kept: 1\r\nX-Kept: 2\r\n";
+        let safe = protected(stored(lines), false, ORIGIN, "/run");
+        for name in [
+            "set-cookie",
+            "clear-site-data",
+            "alt-svc",
+            "strict-transport-security",
+        ] {
+            assert!(!safe.contains_key(name), "{name}");
+        }
+        assert_eq!(values(&safe, "x-kept"), ["1", "2"]);
+        let full = protected(stored(lines), true, ORIGIN, "/run");
+        assert_eq!(values(&full, "set-cookie"), ["a=1", "b=2"]);
+        assert_eq!(values(&full, "content-security-policy"), ["sandbox"]);
+    }
+
+    #[test]
+    fn a_replay_is_never_cached_and_always_sandboxed() {
+        let lines = "Cache-Control: public, max-age=9\r\nCache-Control: immutable\r\nCDN-Cache-Control: max-age=9\r\n\
+                     Surrogate-Control: max-age=9\r\nContent-Security-Policy: sandbox allow-scripts\r\n\
+                     X-Content-Type-Options: no\r\nContent-Length: 99\r\n";
+        let safe = protected(stored(lines), false, ORIGIN, "/run");
+        assert_eq!(values(&safe, "cache-control"), ["private, no-store"]);
+        assert_eq!(
+            values(&safe, "content-security-policy"),
+            ["sandbox allow-scripts", "sandbox"]
+        );
+        assert_eq!(values(&safe, "x-content-type-options"), ["nosniff"]);
+        for name in ["cdn-cache-control", "surrogate-control", "content-length"] {
+            assert!(!safe.contains_key(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_relative_location_is_resolved_against_the_original_target() {
+        for (location, resolved) in [
+            ("/next?a=b%20c", "https://api.example.com/next?a=b%20c"),
+            ("next", "https://api.example.com/jobs/next"),
+            ("../x", "https://api.example.com/x"),
+            ("?page=2", "https://api.example.com/jobs/run?page=2"),
+            ("//cdn.example.com/x", "https://cdn.example.com/x"),
+            ("http://other.example/x", "http://other.example/x"),
+            ("urn:x:y", "urn:x:y"),
+        ] {
+            let lines = format!("Location: {location}\r\n");
+            let safe = protected(stored(&lines), false, ORIGIN, "/jobs/run");
+            assert_eq!(values(&safe, "location"), [resolved]);
+        }
+        let unknown = protected(stored("Location: /next\r\n"), false, None, "/");
+        assert_eq!(values(&unknown, "location"), ["/next"]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_location_makes_it_panic(bytes: Vec<u8>) {
+            if let Ok(location) = HeaderValue::from_bytes(&bytes) {
+                let _ = absolute(&location, "https://api.example.com", "/jobs/run");
+            }
+        }
+    }
+}

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// The id in a request's path; what is no id names no run.
-type Id = Result<Path<String>, PathRejection>;
+pub(super) type Id = Result<Path<String>, PathRejection>;
 
 /// An answer, and the run that it is about if the asker may see one.
 pub(super) type Answered = (Option<Box<Run>>, Response);
@@ -59,12 +59,8 @@ pub(super) async fn cancel(State(shared): State<Arc<Shared>>, id: Id, request: P
     shared.finish(&request, answered)
 }
 
-/// `OPTIONS` on a run's resources
-pub(super) async fn options() -> StatusCode {
-    StatusCode::NO_CONTENT
-}
-
-fn parse(id: Id) -> Option<RunId> {
+/// The id, if the path has one.
+pub(super) fn parse(id: Id) -> Option<RunId> {
     id.ok()?.0.parse().ok()
 }
 
@@ -90,7 +86,7 @@ async fn response_of(shared: &Shared, run: Box<Run>, request: &Parts) -> Answere
         // It went between the two look-ups.
         Ok(None) => return refused(shared, &answer::expired()),
         Err(error) => {
-            tracing::error!(run = %run.id, %error, "a response cannot be looked up");
+            tracing::error!(run_id = %run.id, %error, "a response cannot be looked up");
             return refused(shared, &answer::unavailable());
         }
     };
@@ -99,7 +95,7 @@ async fn response_of(shared: &Shared, run: Box<Run>, request: &Parts) -> Answere
     let response = match replay::replay(store, &run, stored, request, origin.as_deref()).await {
         Ok(response) => answer::about(&run, response),
         Err(error) => {
-            tracing::error!(run = %run.id, %error, "a stored response cannot be read");
+            tracing::error!(run_id = %run.id, %error, "a stored response cannot be read");
             let problem = Problem::new(Code::Internal, "The stored response cannot be read.");
             answer::about(
                 &run,
@@ -134,7 +130,7 @@ async fn cancelled(shared: &Shared, id: RunId) -> Answered {
         Ok(Cancelled::Unknown) => return refused(shared, &answer::unknown()),
         Ok(Cancelled::Expired) => return refused(shared, &answer::expired()),
         Err(error) => {
-            tracing::error!(run = %id, %error, "a run cannot be cancelled");
+            tracing::error!(run_id = %id, %error, "a run cannot be cancelled");
             return refused(shared, &answer::unavailable());
         }
     };
