@@ -11,4 +11,5 @@ pub mod problem;
 pub mod retry;
 pub mod run;
 pub mod secret;
+pub mod signature;
 pub mod time;
