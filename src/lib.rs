@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod config;
+pub mod courier;
 pub mod executor;
 pub mod gate;
 pub mod metrics;

@@ -1,0 +1,127 @@
+//! How a run's webhook is told: due deliveries are claimed, sent as one signed POST each, and what came is recorded.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use tokio::runtime::Handle;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    config::WebhookClient,
+    metrics::Metrics,
+    model::{secret::Secret, time::SharedClock},
+    store::Store,
+    worker::handoff::{self, Handoff},
+};
+use receiver::Receiver;
+
+mod answer;
+mod attempt;
+mod claim;
+mod failure;
+mod message;
+mod receiver;
+mod resolver;
+#[cfg(test)]
+mod tests;
+
+/// What the courier works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where deliveries are claimed and settled.
+    pub store: Arc<dyn Store>,
+    /// Tells the time.
+    pub clock: SharedClock,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// `[webhook]`
+    pub settings: WebhookClient,
+    /// A route's signing secrets, by its name.
+    pub secrets: SigningSecrets,
+    /// The runtime of the attempts: not the one that serves requests.
+    pub runtime: Handle,
+}
+
+/// Looks up the Standard Webhooks secrets of a route; it knows what to answer for a route that is gone.
+pub type SigningSecrets = Arc<dyn Fn(&str) -> Arc<[Secret]> + Send + Sync>;
+
+/// Delivers. Clones are the same courier.
+#[derive(Clone)]
+pub struct Courier(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    receiver: Receiver,
+    handoff: Handoff,
+    tasks: TaskTracker,
+    /// No new claims.
+    stopping: CancellationToken,
+    /// Nothing is handed over any more.
+    closing: CancellationToken,
+    /// What is under way is given back.
+    cut: CancellationToken,
+}
+
+impl Courier {
+    /// Takes up work.
+    ///
+    /// # Errors
+    /// When no HTTP client can be made of the settings.
+    pub fn start(parts: Parts) -> Result<Self, StartError> {
+        let receiver = Receiver::new(&parts.settings).map_err(StartError)?;
+        let (handoff, handed) = handoff::handoff(parts.settings.concurrency);
+        let courier = Arc::new(Inner {
+            parts,
+            receiver,
+            handoff,
+            tasks: TaskTracker::new(),
+            stopping: CancellationToken::new(),
+            closing: CancellationToken::new(),
+            cut: CancellationToken::new(),
+        });
+        let runtime = &courier.parts.runtime;
+        courier
+            .tasks
+            .spawn_on(claim::claim_due(Arc::clone(&courier)), runtime);
+        courier
+            .tasks
+            .spawn_on(claim::take_handed(Arc::clone(&courier), handed), runtime);
+        Ok(Self(courier))
+    }
+
+    /// The short way in, for the executor.
+    pub fn handoff(&self) -> Handoff {
+        self.0.handoff.clone()
+    }
+
+    /// Claims nothing more. What the executor hands over is still delivered.
+    pub fn stop_claiming(&self) {
+        self.0.stopping.cancel();
+    }
+
+    /// Takes nothing more at all, waits at most for `limit` until what is under way has ended, and gives the rest back
+    /// to the store. To be called when the executor has drained.
+    pub async fn drain(&self, limit: Duration) {
+        self.stop_claiming();
+        self.0.handoff.close();
+        self.0.closing.cancel();
+        self.0.tasks.close();
+        if tokio::time::timeout(limit, self.0.tasks.wait())
+            .await
+            .is_err()
+        {
+            self.0.cut.cancel();
+            self.0.tasks.wait().await;
+        }
+    }
+}
+
+impl fmt::Debug for Courier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Courier").finish_non_exhaustive()
+    }
+}
+
+/// The courier cannot start.
+#[derive(Debug, thiserror::Error)]
+#[error("no HTTP client for webhooks can be made: {0}")]
+pub struct StartError(#[source] reqwest::Error);

@@ -1,0 +1,97 @@
+//! What a delivery carries: its headers (SPEC: Delivery), nothing else of the caller's, and the stored body.
+
+use futures::stream;
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT},
+};
+
+use super::failure::Unreadable;
+use crate::{
+    model::{
+        exchange::{Body, ResponseHead},
+        run::Reason,
+        signature::{Signatures, webhook_id},
+        time::Timestamp,
+    },
+    store::{DeliveryClaim, spool::Spool},
+};
+
+/// The headers of one attempt.
+pub(super) fn headers(
+    claim: &DeliveryClaim,
+    signatures: &Signatures,
+    loop_id: &str,
+    now: Timestamp,
+) -> HeaderMap {
+    let mut headers = of_the_response(claim);
+    let mut set = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    let run = &claim.run;
+    let id = run.id.to_string();
+    set("raincheck-run-id", &id);
+    set("raincheck-run-state", run.state.as_str());
+    if let Some(reason) = run.reason {
+        set("raincheck-run-reason", Reason::as_str(reason));
+    }
+    if let Some(response) = run.response.as_ref().filter(|r| r.from_upstream) {
+        set("raincheck-upstream-status", &response.status.to_string());
+    }
+    let attempt = run.delivery.as_ref().map_or(1, |d| d.attempts + 1);
+    set("raincheck-delivery-attempt", &attempt.to_string());
+    set("x-request-id", &id);
+    set("webhook-id", &webhook_id(run.id));
+    let timestamp = now.seconds().to_string();
+    set("webhook-timestamp", &timestamp);
+    if let Some(signature) = &signatures.standard {
+        set("webhook-signature", signature);
+    }
+    if let Some(signature) = &signatures.cerebrium {
+        set("x-cerebrium-webhook-timestamp", &timestamp);
+        set("x-cerebrium-webhook-signature", signature);
+    }
+    set("cdn-loop", &loop_marks(loop_id, run.facts.depth));
+    if let Some(traceparent) = &run.facts.traceparent {
+        set("traceparent", traceparent);
+    }
+    headers
+}
+
+/// The stored body, from memory or from its spool file as it is sent.
+pub(super) fn body(body: &Body, spool: &Spool) -> reqwest::Body {
+    match body {
+        Body::Inline(bytes) => bytes.clone().into(),
+        Body::Spooled { .. } => {
+            let pieces = stream::try_unfold(spool.reader(body), |mut reader| async move {
+                let piece = reader.next().await.map_err(Unreadable)?;
+                Ok::<_, Unreadable>(piece.map(|piece| (piece, reader)))
+            });
+            reqwest::Body::wrap_stream(pieces)
+        }
+    }
+}
+
+/// What describes the body, and who sends it.
+fn of_the_response(claim: &DeliveryClaim) -> HeaderMap {
+    let mut headers = HeaderMap::with_capacity(20);
+    if let Ok(head) = ResponseHead::parse(&claim.response.head) {
+        for name in [CONTENT_TYPE, CONTENT_ENCODING] {
+            for value in head.headers.get_all(&name) {
+                headers.append(name.clone(), value.clone());
+            }
+        }
+    }
+    headers.insert(CONTENT_LENGTH, claim.response.body.len().into());
+    let agent = concat!("raincheck/", env!("CARGO_PKG_VERSION"));
+    headers.insert(USER_AGENT, HeaderValue::from_static(agent));
+    headers
+}
+
+/// Our entries in `CDN-Loop` (RFC 8586): those that the run's request came with, and one for this pass.
+fn loop_marks(loop_id: &str, depth: u32) -> String {
+    let marks = usize::try_from(depth).unwrap_or_default().saturating_add(1);
+    vec![loop_id; marks.min(1000)].join(", ")
+}

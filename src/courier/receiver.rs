@@ -1,0 +1,95 @@
+//! One POST to a receiver, through the guarded resolver: no proxy, no redirect, nothing of its own.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use http::HeaderMap;
+use reqwest::{Body, Client, ClientBuilder, Response, redirect};
+use url::{Host, Url};
+
+use super::{
+    failure::Failure,
+    resolver::{self, GuardedResolver, PORT},
+};
+use crate::{
+    config::WebhookClient,
+    model::{
+        address_guard::{AddressGuard, Rules},
+        delivery::DeliveryError,
+    },
+};
+
+/// How long a connection is kept for the next delivery: shorter than servers keep theirs, so that it is rarely closed
+/// under a request.
+const IDLE: Duration = Duration::from_secs(3);
+
+/// The way to receivers.
+pub(super) struct Receiver {
+    client: Client,
+    guard: Arc<AddressGuard>,
+}
+
+impl Receiver {
+    /// Makes the HTTP client. Without any certificate authority on this machine, `https` receivers fail and others do
+    /// not.
+    pub(super) fn new(settings: &WebhookClient) -> Result<Self, reqwest::Error> {
+        // Fails only if a provider is installed already, which serves as well.
+        let _installed = rustls::crypto::ring::default_provider().install_default();
+        let guard = Arc::new(AddressGuard::new(Rules {
+            allow_networks: settings.allow_networks.clone(),
+            allow_hosts: settings.allow_hosts.clone(),
+            ports: settings.ports.clone(),
+            https_only: settings.https_only,
+            own_listeners: settings.own_addresses.clone(),
+        }));
+        let client = builder(settings, &guard).build().or_else(|error| {
+            tracing::warn!(
+                error = %Failure::from(error).detail,
+                "deliveries to https receivers will fail: no certificate authorities; install `ca-certificates`"
+            );
+            builder(settings, &guard).tls_certs_only([]).build()
+        })?;
+        Ok(Self { client, guard })
+    }
+
+    /// Sends one POST; returns when the head of the answer is there.
+    pub(super) async fn post(
+        &self,
+        endpoint: &str,
+        headers: HeaderMap,
+        body: Body,
+    ) -> Result<Response, Failure> {
+        let url = Url::parse(endpoint).map_err(|error| Failure {
+            error: DeliveryError::Unreachable,
+            detail: format!("the receiver's URL is none: {error}"),
+        })?;
+        let port = self.check(&url)?;
+        let request = self.client.post(url).headers(headers).body(body);
+        Ok(PORT.scope(port, request.send()).await?)
+    }
+
+    /// Judges what is known before a name is resolved. A literal never meets the resolver, so it is judged here.
+    fn check(&self, url: &Url) -> Result<u16, Failure> {
+        self.guard.check_url(url)?;
+        let port = url.port_or_known_default().unwrap_or_default();
+        let literal: Option<SocketAddr> = match url.host() {
+            Some(Host::Ipv4(ip)) => Some((ip, port).into()),
+            Some(Host::Ipv6(ip)) => Some((ip, port).into()),
+            Some(Host::Domain(_)) | None => None,
+        };
+        if let Some(address) = literal {
+            resolver::check(&self.guard, url.host_str().unwrap_or_default(), address)?;
+        }
+        Ok(port)
+    }
+}
+
+fn builder(settings: &WebhookClient, guard: &Arc<AddressGuard>) -> ClientBuilder {
+    Client::builder()
+        .no_proxy()
+        .referer(false)
+        .redirect(redirect::Policy::none())
+        .dns_resolver(GuardedResolver(Arc::clone(guard)))
+        .connect_timeout(settings.connect_timeout)
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(settings.per_host)
+}
