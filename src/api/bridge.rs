@@ -1,8 +1,8 @@
 //! From a Pingora session to an axum router and back: one request, its answer streamed as it comes.
 
-use std::convert::Infallible;
+use std::{convert::Infallible, time::Duration};
 
-use axum::{Router, body::Body, response::Response};
+use axum::{Router, body::Body, response::IntoResponse};
 use bytes::{Bytes, BytesMut};
 use http::{
     HeaderValue, Method, Request, StatusCode, Uri, Version,
@@ -11,10 +11,13 @@ use http::{
 use http_body::Body as _;
 use http_body_util::BodyExt;
 use pingora::{ErrorType, http::ResponseHeader, protocols::http::ServerSession};
+use tokio::time::timeout;
 use tower::ServiceExt;
 
 /// The largest request body that a router is handed. Those of the API are short.
 const REQUEST_BODY_MAX: usize = 64 * 1024;
+/// The longest time that it may take.
+const REQUEST_BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Why a request got no whole answer; the connection is then closed.
 #[derive(Debug, thiserror::Error)]
@@ -51,14 +54,12 @@ async fn exchange(
     target: Uri,
 ) -> Result<(), Unanswered> {
     let response = match take_request(session, target).await? {
-        Some(request) => while_present(session, router.oneshot(request))
+        Ok(request) => while_present(session, router.oneshot(request))
             .await?
             .unwrap_or_else(|never: Infallible| match never {}),
-        None => {
+        Err((status, text)) => {
             session.set_keepalive(None);
-            let mut response = Response::new(Body::from("The request's body is too large.\n"));
-            *response.status_mut() = StatusCode::PAYLOAD_TOO_LARGE;
-            response
+            (status, text).into_response()
         }
     };
     let (parts, mut body) = response.into_parts();
@@ -76,26 +77,47 @@ async fn exchange(
     Ok(())
 }
 
-/// The request with its body, or none if that is too large.
+/// Why a request is not handed to a router: a status and a sentence.
+type Refusal = (StatusCode, &'static str);
+
+/// The request with its body, unless that is too large or too slow.
 async fn take_request(
     session: &mut ServerSession,
     target: Uri,
-) -> Result<Option<Request<Body>>, Unanswered> {
+) -> Result<Result<Request<Body>, Refusal>, Unanswered> {
     let mut parts = session.req_header().as_owned_parts();
     parts.uri = target;
+    if session.is_body_empty() {
+        return Ok(Ok(Request::from_parts(parts, Body::empty())));
+    }
     if parts.headers.contains_key(EXPECT) && parts.version == Version::HTTP_11 {
         session.write_continue_response().await?;
     }
+    let Ok(body) = timeout(REQUEST_BODY_TIMEOUT, read_body(session)).await else {
+        return Ok(Err((
+            StatusCode::REQUEST_TIMEOUT,
+            "The request's body came too slowly.\n",
+        )));
+    };
+    Ok(match body? {
+        Some(body) => Ok(Request::from_parts(parts, Body::from(body))),
+        None => Err((
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "The request's body is over 64 KiB.\n",
+        )),
+    })
+}
+
+/// The request's body; none if it is too large.
+async fn read_body(session: &mut ServerSession) -> pingora::Result<Option<Bytes>> {
     let mut body = BytesMut::new();
-    if !session.is_body_empty() {
-        while let Some(piece) = session.read_request_body().await? {
-            if body.len() + piece.len() > REQUEST_BODY_MAX {
-                return Ok(None);
-            }
-            body.extend_from_slice(&piece);
+    while let Some(piece) = session.read_request_body().await? {
+        if body.len() + piece.len() > REQUEST_BODY_MAX {
+            return Ok(None);
         }
+        body.extend_from_slice(&piece);
     }
-    Ok(Some(Request::from_parts(parts, Body::from(body.freeze()))))
+    Ok(Some(body.freeze()))
 }
 
 /// The head as Pingora writes it, with the framing that the client's protocol version needs (RFC 9112 §6).
@@ -152,3 +174,6 @@ async fn while_present<T>(
     }
     Ok(work.await)
 }
+
+#[cfg(test)]
+mod tests;
