@@ -162,7 +162,7 @@ impl Metrics {
         metrics.registry.register(Box::new(
             prometheus::process_collector::ProcessCollector::for_self(),
         ))?;
-        metrics.prepare_books();
+        metrics.prepare();
         Ok(metrics)
     }
 

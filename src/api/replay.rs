@@ -4,7 +4,7 @@ use std::io;
 
 use axum::{body::Body, response::Response};
 use bytes::Bytes;
-use futures::stream;
+use futures::{StreamExt, stream};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
     header::{
@@ -20,9 +20,11 @@ use crate::{
         exchange::{self, ResponseHead, StoredResponse},
         run::Run,
     },
-    store::{Store, spool::BodyReader},
+    store::Store,
 };
 
+/// `Raincheck-Replay: full` asks for all headers.
+const REPLAY: HeaderName = HeaderName::from_static("raincheck-replay");
 const ALT_SVC: HeaderName = HeaderName::from_static("alt-svc");
 const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
@@ -38,7 +40,8 @@ const OF_THE_ORIGIN: [HeaderName; 4] = [
 /// Headers that frame a message; ours come from the stored body.
 const FRAMING: [HeaderName; 3] = [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION];
 
-/// The stored response of `run`, as the answer to a request with this method, these headers and this absolute target.
+/// The stored response of `run`, as the answer to `request`. `origin` is scheme and authority of a relative
+/// `Location`.
 ///
 /// # Errors
 /// When the stored head or the first piece of the body cannot be read.
@@ -51,57 +54,62 @@ pub(super) async fn replay(
 ) -> io::Result<Response> {
     let head = ResponseHead::parse(&stored.head).map_err(io::Error::other)?;
     let length = stored.body.len();
-    let ranges = head.status == StatusCode::OK && run.facts.method != "HEAD";
-    let part = if ranges && request.method == Method::GET {
+    let is_head = request.method == Method::HEAD;
+    let of_head = run.facts.method == "HEAD";
+    let ranges = head.status == StatusCode::OK && !of_head;
+    let part = if ranges && !is_head {
         range::asked(&request.headers, &head.headers, length)
     } else {
         Part::Whole
     };
     let full = request
         .headers
-        .get("raincheck-replay")
-        .is_some_and(|v| v == "full");
+        .get(REPLAY)
+        .is_some_and(|value| value == "full");
     let stored_length = head.headers.get(CONTENT_LENGTH).cloned();
-    let mut status = head.status;
-    let mut headers = protected(head.headers, full, origin, &run.facts.path);
+    let mut response = Response::new(Body::empty());
+    *response.headers_mut() = protected(head.headers, full, origin, &run.facts.path);
+    *response.status_mut() = head.status;
     if ranges {
-        headers.insert(ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+        let unit = HeaderValue::from_static("bytes");
+        response.headers_mut().insert(ACCEPT_RANGES, unit);
     }
-    let (skip, take) = match part {
-        Part::Whole => (0, length),
-        Part::Bytes { first, last } => {
-            status = StatusCode::PARTIAL_CONTENT;
-            headers.insert(
-                CONTENT_RANGE,
-                text(format!("bytes {first}-{last}/{length}")),
-            );
-            (first, last - first + 1)
-        }
-        Part::Unsatisfiable => {
-            status = StatusCode::RANGE_NOT_SATISFIABLE;
-            headers.insert(CONTENT_RANGE, text(format!("bytes */{length}")));
-            (0, 0)
-        }
+    let (skip, take) = cut(&mut response, part, length);
+    let content_length = match response.status() {
+        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => None,
+        _ if is_head && of_head => stored_length,
+        _ => Some(take.into()),
     };
-    let is_head = request.method == Method::HEAD;
-    let body = if is_head {
+    if let Some(length) = content_length {
+        response.headers_mut().insert(CONTENT_LENGTH, length);
+    }
+    *response.body_mut() = if is_head {
         // A body of unknown length, so that the router adds no length of 0.
         Body::from_stream(stream::empty::<io::Result<Bytes>>())
     } else {
         body(store, &stored.body, skip, take).await?
     };
-    let content_length = match status {
-        StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED => None,
-        _ if is_head && run.facts.method == "HEAD" => stored_length,
-        _ => Some(take.into()),
-    };
-    if let Some(length) = content_length {
-        headers.insert(CONTENT_LENGTH, length);
-    }
-    let mut response = Response::new(body);
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
     Ok(response)
+}
+
+/// Makes the response one of a part of its body; returns where the part begins, and its length.
+fn cut(response: &mut Response, part: Part, length: u64) -> (u64, u64) {
+    let (status, range, place) = match part {
+        Part::Whole => return (0, length),
+        Part::Bytes { first, last } => (
+            StatusCode::PARTIAL_CONTENT,
+            format!("bytes {first}-{last}/{length}"),
+            (first, last - first + 1),
+        ),
+        Part::Unsatisfiable => (
+            StatusCode::RANGE_NOT_SATISFIABLE,
+            format!("bytes */{length}"),
+            (0, 0),
+        ),
+    };
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_RANGE, text(range));
+    place
 }
 
 /// The stored headers, made safe for a new URL of the same origin. `origin` is scheme and authority of a relative
@@ -165,7 +173,7 @@ pub(super) fn origin(public_url: &str, target: &Uri) -> Option<String> {
     ))
 }
 
-/// `take` bytes of a stored body, after the first `skip`. Its first piece is read here, so that what cannot be read
+/// `take` bytes of a stored body, after the first `skip`. The first piece is read here, so that what cannot be read
 /// at all is an error and no broken answer.
 async fn body(
     store: &dyn Store,
@@ -173,47 +181,18 @@ async fn body(
     skip: u64,
     take: u64,
 ) -> io::Result<Body> {
-    if let exchange::Body::Inline(bytes) = stored {
-        let (skip, take) = (skip as usize, take as usize);
-        return Ok(Body::from(bytes.slice(skip..skip + take)));
-    }
-    let mut pieces = Pieces {
-        reader: store.spool().reader(stored),
-        skip,
-        take,
+    let mut reader = store.spool().reader_range(stored, skip, take);
+    let Some(first) = reader.next().await? else {
+        return Ok(Body::empty());
     };
-    let first = pieces.next().await?;
-    let rest = stream::try_unfold(pieces, async |mut pieces| {
-        Ok(pieces.next().await?.map(|piece| (piece, pieces)))
-    });
-    let first = stream::iter(first.map(io::Result::Ok));
-    Ok(Body::from_stream(futures::StreamExt::chain(first, rest)))
-}
-
-/// A stored body's pieces between two positions.
-struct Pieces {
-    reader: BodyReader,
-    skip: u64,
-    take: u64,
-}
-
-impl Pieces {
-    async fn next(&mut self) -> io::Result<Option<Bytes>> {
-        while self.take > 0 {
-            let Some(mut piece) = self.reader.next().await? else {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            };
-            let skipped = self.skip.min(piece.len() as u64);
-            self.skip -= skipped;
-            let mut piece = piece.split_off(skipped as usize);
-            piece.truncate(usize::try_from(self.take).unwrap_or(usize::MAX));
-            self.take -= piece.len() as u64;
-            if !piece.is_empty() {
-                return Ok(Some(piece));
-            }
-        }
-        Ok(None)
+    if first.len() as u64 == take {
+        return Ok(Body::from(first));
     }
+    let rest = stream::try_unfold(reader, async |mut reader| {
+        Ok(reader.next().await?.map(|piece| (piece, reader)))
+    });
+    let first = stream::iter([io::Result::Ok(first)]);
+    Ok(Body::from_stream(first.chain(rest)))
 }
 
 fn text(value: String) -> HeaderValue {

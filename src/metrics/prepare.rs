@@ -3,7 +3,7 @@
 
 use super::Metrics;
 use crate::model::{
-    delivery::DeliveryState,
+    delivery::{DeliveryError, DeliveryState},
     problem::Code,
     run::{Reason, RunState},
 };
@@ -71,8 +71,12 @@ impl Metrics {
         self.run_duration.with_label_values(&[route]);
     }
 
-    /// Shows the books at 0, until the store has been asked.
-    pub(super) fn prepare_books(&self) {
+    /// Shows what belongs to no route at 0.
+    pub(super) fn prepare(&self) {
+        let errors = DeliveryError::ALL.map(DeliveryError::as_str);
+        for outcome in ["delivered", "rejected"].iter().chain(&errors) {
+            self.delivery_attempts.with_label_values(&[outcome]);
+        }
         for state in RunState::ALL {
             self.store_runs.with_label_values(&[state.as_str()]);
         }
