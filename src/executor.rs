@@ -26,6 +26,8 @@ mod dispatch;
 mod host;
 mod lane;
 mod mark;
+#[cfg(test)]
+mod testing;
 pub mod upstream;
 
 /// The way to the application: one attempt of a run through the host's own proxy pipeline.

@@ -91,6 +91,20 @@ where
         e
     }
 
+    async fn upstream_response_filter(
+        &self,
+        session: &mut Session,
+        upstream_response: &mut ResponseHeader,
+        ctx: &mut Self::CTX,
+    ) -> Result<()> {
+        if let Some(mark) = run_mark(session) {
+            mark.contact.answer_begun();
+        }
+        self.0
+            .upstream_response_filter(session, upstream_response, ctx)
+            .await
+    }
+
     fn fail_to_connect(
         &self,
         session: &mut Session,
@@ -226,17 +240,6 @@ where
     ) -> Result<()> {
         self.0
             .upstream_request_filter(session, upstream_request, ctx)
-            .await
-    }
-
-    async fn upstream_response_filter(
-        &self,
-        session: &mut Session,
-        upstream_response: &mut ResponseHeader,
-        ctx: &mut Self::CTX,
-    ) -> Result<()> {
-        self.0
-            .upstream_response_filter(session, upstream_response, ctx)
             .await
     }
 

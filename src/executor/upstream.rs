@@ -114,7 +114,6 @@ where
         let pass = Arc::clone(&self.proxy).process_subrequest(Box::new(session), Box::new(context));
         let intake = Intake {
             run: claim.run.id,
-            contact,
             limit: claim.run.policy.response_body,
             no_body: intake::answers_without_body(&claim.run.facts.method),
             writer: self.store.spool().writer(INLINE_MAX),
@@ -204,3 +203,6 @@ where
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

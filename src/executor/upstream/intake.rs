@@ -8,7 +8,6 @@ use pingora::{http::ResponseHeader, protocols::http::HttpTask};
 use tokio::sync::mpsc;
 
 use crate::{
-    executor::Contact,
     model::{exchange::Body, id::RunId},
     store::spool::BodyWriter,
 };
@@ -17,9 +16,8 @@ use crate::{
 const SPOOL_PAUSE: Duration = Duration::from_secs(1);
 
 /// A response in the making.
-pub(super) struct Intake<'a> {
+pub(super) struct Intake {
     pub(super) run: RunId,
-    pub(super) contact: &'a Contact,
     /// The most bytes that are kept.
     pub(super) limit: u64,
     /// Whether the request was a HEAD: its answer's `Content-Length` speaks of a body that does not come.
@@ -38,7 +36,7 @@ pub(super) struct Received {
 #[derive(Debug)]
 pub(super) struct TooLarge;
 
-impl Intake<'_> {
+impl Intake {
     /// Reads until the end. The body is there only if the end was marked: a response that just stops is truncated.
     pub(super) async fn receive(
         mut self,
@@ -50,7 +48,6 @@ impl Intake<'_> {
         while let Some(task) = tasks.recv().await {
             match task {
                 HttpTask::Header(head, end) => {
-                    self.contact.answer_begun();
                     // 1xx answers come before the one that counts, and are dropped.
                     if head.status.is_informational() {
                         continue;
