@@ -279,6 +279,16 @@ pub enum DialectName {
     Prefer,
 }
 
+impl DialectName {
+    /// As it is written in the configuration.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Cerebrium => "cerebrium",
+            Self::Prefer => "prefer",
+        }
+    }
+}
+
 /// `route.async.cors`
 #[derive(Debug, Clone)]
 pub struct Cors {

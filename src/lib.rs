@@ -1,6 +1,7 @@
 //! Raincheck.
 
 pub mod api;
+pub mod app;
 pub mod config;
 pub mod courier;
 pub mod executor;

@@ -7,7 +7,7 @@ use ipnet::IpNet;
 use pingora::{
     Error, ErrorType,
     http::{RequestHeader, ResponseHeader},
-    protocols::{Digest, http::ServerSession},
+    protocols::http::ServerSession,
     proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session},
     upstreams::peer::HttpPeer,
 };
@@ -182,21 +182,6 @@ impl ProxyHttp for Proxy {
         };
         way.upstream
             .choose(session.req_header().raw_path(), &mut ctx.tried)
-    }
-
-    async fn connected_to_upstream(
-        &self,
-        session: &mut Session,
-        reused: bool,
-        _peer: &HttpPeer,
-        _fd: std::os::fd::RawFd,
-        _digest: Option<&Digest>,
-        _ctx: &mut Ctx,
-    ) -> pingora::Result<()> {
-        if let Some(mark) = mark(session) {
-            mark.contact.connected(reused);
-        }
-        Ok(())
     }
 
     fn fail_to_connect(

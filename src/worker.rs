@@ -2,5 +2,6 @@
 
 pub mod ended;
 pub mod handoff;
+pub mod janitor;
 pub mod live;
 pub mod readiness;

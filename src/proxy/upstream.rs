@@ -10,7 +10,7 @@ use std::{
 
 use parking_lot::RwLock;
 use pingora::{Error, ErrorType, upstreams::peer::HttpPeer};
-use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use self::peer::Peer;
 use crate::config;
@@ -122,10 +122,10 @@ impl Upstream {
         }
     }
 
-    /// Resolves names and checks health until `stop` changes or is gone.
-    pub async fn keep(&self, mut stop: watch::Receiver<bool>) {
+    /// Resolves names and checks health until `stop` is cancelled.
+    pub async fn keep(&self, stop: CancellationToken) {
         tokio::select! {
-            _ = stop.wait_for(|&stopped| stopped) => {}
+            () = stop.cancelled() => {}
             () = self.keep_resolved() => {}
             () = self.keep_checked() => {}
         }

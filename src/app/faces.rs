@@ -1,0 +1,85 @@
+//! What listens: the application's listeners and the admin listener, and the HTTP settings of each.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use pingora::{
+    apps::HttpServerOptions,
+    protocols::http::v2::server::H2Options,
+    proxy::{HttpProxy, http_proxy},
+    server::configuration::ServerConf,
+};
+
+use super::{
+    StartError, certificates,
+    listen::{BindError, Bound, Face},
+};
+use crate::{
+    config::{Config, Listener},
+    proxy::Proxy,
+};
+
+/// The largest list of headers of an HTTP/2 request, in bytes.
+const H2_HEADERS: u32 = 64 * 1024;
+/// Requests at a time on one HTTP/2 connection.
+const H2_STREAMS: u32 = 256;
+/// How long an HTTP/2 connection without requests is kept.
+const H2_IDLE: Duration = Duration::from_secs(60);
+
+/// All listening sockets, in the order of the configuration.
+pub(super) struct Sockets {
+    listeners: Vec<(Listener, Bound)>,
+    /// That of the admin listener.
+    pub(super) admin: Bound,
+}
+
+impl Sockets {
+    /// Opens them.
+    pub(super) fn bind(config: &Config) -> Result<Self, BindError> {
+        let listeners = config
+            .listeners
+            .iter()
+            .map(|listener| Ok((listener.clone(), Bound::bind(&listener.address)?)))
+            .collect::<Result<_, BindError>>()?;
+        let admin = Bound::bind(&config.admin.address)?;
+        Ok(Self { listeners, admin })
+    }
+
+    /// Where the application's listeners are.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        let bound = self.listeners.iter();
+        bound.map(|(_, bound)| bound.address()).collect()
+    }
+
+    /// The faces of the application: one for all ordinary listeners, one for those that take cleartext HTTP/2 too. (It
+    /// is a setting of Pingora's proxy and not of a socket; and with it on, the first request of an HTTP/1 client
+    /// waits until 24 bytes have come.) The admin listener's socket is left.
+    pub(super) fn into_faces(
+        self,
+        conf: &Arc<ServerConf>,
+        proxy: &Proxy,
+    ) -> Result<(Vec<Face<HttpProxy<Proxy>>>, Bound), StartError> {
+        let mut plain = Face::new("listeners", configured(conf, proxy, false));
+        let mut h2c = Face::new("h2c listeners", configured(conf, proxy, true));
+        for (listener, socket) in self.listeners {
+            let tls = listener.tls.as_ref().map(certificates::settings);
+            let face = if listener.h2c { &mut h2c } else { &mut plain };
+            face.add(socket, tls.transpose()?);
+        }
+        let mut faces = vec![plain, h2c];
+        faces.retain(|face| !face.is_empty());
+        Ok((faces, self.admin))
+    }
+}
+
+fn configured(conf: &Arc<ServerConf>, proxy: &Proxy, h2c: bool) -> HttpProxy<Proxy> {
+    let mut configured = http_proxy(conf, proxy.clone());
+    let mut options = HttpServerOptions::default();
+    options.h2c = h2c;
+    options.h2_idle_timeout = Some(H2_IDLE);
+    configured.server_options = Some(options);
+    let mut h2 = H2Options::new();
+    h2.max_header_list_size(H2_HEADERS);
+    h2.max_concurrent_streams(H2_STREAMS);
+    configured.h2_options = Some(h2);
+    configured
+}

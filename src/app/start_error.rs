@@ -1,0 +1,29 @@
+//! Why a proxy does not start.
+
+use std::io;
+
+use super::{certificates::CertificateError, listen::BindError};
+use crate::{courier, proxy::upstream::CaError};
+
+/// A proxy cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A listener cannot be opened.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A listener's certificate cannot be used.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
+    /// An upstream's certificate authorities cannot be used.
+    #[error(transparent)]
+    Authorities(#[from] CaError),
+    /// Webhooks cannot be sent.
+    #[error(transparent)]
+    Courier(#[from] courier::StartError),
+    /// No threads can be started.
+    #[error("no threads can be started: {0}")]
+    Runtime(io::Error),
+    /// The metrics cannot be registered.
+    #[error("the metrics cannot be registered: {0}")]
+    Metrics(prometheus::Error),
+}
