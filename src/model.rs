@@ -4,6 +4,7 @@ pub mod access;
 pub mod address_guard;
 pub mod books;
 pub mod delivery;
+pub mod dialect;
 pub mod exchange;
 pub mod id;
 pub mod policy;

@@ -12,11 +12,18 @@ pub type Lines = Vec<(HeaderName, HeaderValue)>;
 const EXPOSED: &str = "location, retry-after, x-request-id, preference-applied, idempotent-replayed, raincheck-error, \
     raincheck-run-id, raincheck-run-state, raincheck-run-reason, raincheck-upstream-status, raincheck-durability";
 
-/// Whether `origin` (as browsers write it) is one of the route's.
+/// Whether `origin` (as browsers write it) is one that the route names; a `*` names nobody.
+pub fn names(cors: &Cors, origin: &[u8]) -> bool {
+    origin != b"*" && cors.origins.iter().any(|named| named.as_bytes() == origin)
+}
+
+/// Whether a page of `origin` may read our answers.
 pub fn allows(cors: &Cors, origin: &[u8]) -> bool {
-    cors.origins
-        .iter()
-        .any(|allowed| allowed == "*" || allowed.as_bytes() == origin)
+    is_open(cors) || names(cors, origin)
+}
+
+fn is_open(cors: &Cors) -> bool {
+    cors.origins.iter().any(|named| named == "*")
 }
 
 /// The lines for an answer on a route, to a request with these headers. None without `cors`; without a known `Origin`
@@ -73,7 +80,7 @@ fn granted(cors: &Cors, request: &HeaderMap) -> Lines {
         return lines;
     }
     // With credentials a `*` is no answer (Fetch: "CORS protocol and credentials").
-    let anybody = !cors.credentials && cors.origins.iter().any(|allowed| allowed == "*");
+    let anybody = !cors.credentials && is_open(cors);
     let allowed = if anybody {
         HeaderValue::from_static("*")
     } else {

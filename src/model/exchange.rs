@@ -6,6 +6,9 @@ use bytes::Bytes;
 
 use super::secret::Secret;
 
+pub mod preferences;
+pub mod query;
+pub mod request_head;
 mod response_head;
 
 pub use response_head::{InvalidHead, ResponseHead};

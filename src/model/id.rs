@@ -54,6 +54,11 @@ impl RunId {
         Self(Uuid::from_bytes(bytes))
     }
 
+    /// Writes the spelling with hyphens into `room`.
+    pub fn write(self, room: &mut [u8; 36]) -> &str {
+        self.0.hyphenated().encode_lower(room)
+    }
+
     /// The spelling without hyphens: 32 lowercase hex digits.
     pub fn simple(self) -> String {
         self.0.simple().to_string()

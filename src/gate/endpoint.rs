@@ -1,0 +1,270 @@
+//! The receiver's URL that a caller names: decoded once, read strictly, and judged by the route and the address guard.
+
+use percent_encoding::percent_decode;
+use url::Url;
+
+use crate::{
+    config::CallerEndpoints,
+    model::{
+        address_guard::AddressGuard,
+        exchange::query::{Parameter, parameters},
+        problem::{Code, Problem},
+    },
+};
+
+/// The longest URL that is taken, in bytes after decoding.
+const LONGEST: usize = 2048;
+
+/// Whether a query has the parameter at all: then the request is a run, or wrong.
+pub(super) fn is_named(query: Option<&[u8]>, parameter: &str) -> bool {
+    query.is_some_and(|query| parameters(query).any(|found| found.is(parameter)))
+}
+
+/// The URL that the parameter holds, as it will be dialled; none if there is no such parameter.
+///
+/// # Errors
+/// [`Code::InvalidWebhookEndpoint`], or [`Code::ForbiddenWebhookEndpoint`] for a receiver that may not be named here.
+pub(super) fn endpoint(
+    query: Option<&[u8]>,
+    parameter: &str,
+    whose: CallerEndpoints,
+    guard: &AddressGuard,
+) -> Result<Option<String>, Problem> {
+    let mut named = query
+        .into_iter()
+        .flat_map(parameters)
+        .filter(|found| found.is(parameter));
+    let Some(first) = named.next() else {
+        return Ok(None);
+    };
+    if named.next().is_some() {
+        return Err(invalid(parameter, "is given several times; give it once"));
+    }
+    let url = read(first).map_err(|wrong| invalid(parameter, wrong))?;
+    permit(&url, parameter, whose, guard)?;
+    Ok(Some(url.into()))
+}
+
+fn read(parameter: Parameter<'_>) -> Result<Url, &'static str> {
+    let encoded = parameter.value.unwrap_or_default();
+    if encoded.is_empty() {
+        return Err("is empty; give an absolute http or https URL, percent-encoded");
+    }
+    if !is_well_encoded(encoded) {
+        return Err(
+            "has a `%` that two hexadecimal digits do not follow; percent-encode the URL once",
+        );
+    }
+    let decoded: Vec<u8> = percent_decode(encoded).collect();
+    if decoded.len() > LONGEST {
+        return Err("is over 2048 bytes; give a shorter URL");
+    }
+    let text = std::str::from_utf8(&decoded)
+        .map_err(|_| "is not UTF-8 once decoded; percent-encode the URL's UTF-8 bytes")?;
+    if text.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+        return Err(
+            "has white space or control characters once decoded; encode them within the URL",
+        );
+    }
+    let authority = authority(text).ok_or(
+        "is no absolute http or https URL once decoded; it has to be percent-encoded exactly once",
+    )?;
+    if authority.contains('@') {
+        return Err("has user information; leave it out, and use X-Webhook-Secret");
+    }
+    let url = Url::parse(text).map_err(|_| "is no valid URL once decoded")?;
+    if url.host_str().is_none_or(str::is_empty) {
+        return Err("has no host");
+    }
+    Ok(url)
+}
+
+fn is_well_encoded(text: &[u8]) -> bool {
+    memchr::memchr_iter(b'%', text).all(|at| {
+        text.get(at + 1..at + 3)
+            .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    })
+}
+
+/// What stands between `//` and the path, of a URL that spells its scheme out: the URL standard would forgive more.
+fn authority(text: &str) -> Option<&str> {
+    let (scheme, rest) = text.split_once("://")?;
+    if !(scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https")) {
+        return None;
+    }
+    let end = rest.find(['/', '?', '#', '\\']).unwrap_or(rest.len());
+    (end > 0).then(|| &rest[..end])
+}
+
+fn permit(
+    url: &Url,
+    parameter: &str,
+    whose: CallerEndpoints,
+    guard: &AddressGuard,
+) -> Result<(), Problem> {
+    let forbidden = |why: String| {
+        Problem::new(
+            Code::ForbiddenWebhookEndpoint,
+            format!("`{parameter}` {why}."),
+        )
+    };
+    match whose {
+        CallerEndpoints::Any => {}
+        CallerEndpoints::Listed if guard.is_listed(url.host_str().unwrap_or_default()) => {}
+        CallerEndpoints::Listed => {
+            let why =
+                "names a host that is not listed; this route takes those of `webhook.allow_hosts`";
+            return Err(forbidden(why.to_owned()));
+        }
+        CallerEndpoints::Off => {
+            let why =
+                "is not taken on this route (`webhook.caller_endpoints` is off); leave it out";
+            return Err(forbidden(why.to_owned()));
+        }
+    }
+    guard
+        .check_url(url)
+        .map_err(|refused| forbidden(format!("may not be delivered to: {refused}")))
+}
+
+fn invalid(parameter: &str, wrong: &str) -> Problem {
+    Problem::new(
+        Code::InvalidWebhookEndpoint,
+        format!("`{parameter}` {wrong}."),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::model::address_guard::Rules;
+
+    fn guard() -> AddressGuard {
+        AddressGuard::new(Rules {
+            allow_hosts: vec!["hooks.example".to_owned()],
+            ..Rules::default()
+        })
+    }
+
+    fn of(query: &[u8], whose: CallerEndpoints) -> Result<Option<String>, Code> {
+        endpoint(Some(query), "hook", whose, &guard()).map_err(|problem| problem.code)
+    }
+
+    fn any(query: &str) -> Result<Option<String>, Code> {
+        of(query.as_bytes(), CallerEndpoints::Any)
+    }
+
+    #[test]
+    fn a_url_is_decoded_once_and_kept_as_it_will_be_dialled() {
+        for (query, url) in [
+            (
+                "hook=https%3A%2F%2Fa.example%2Fp%3Fq%3D1%2B2",
+                "https://a.example/p?q=1+2",
+            ),
+            ("x=1&hook=http://a.example:81/p", "http://a.example:81/p"),
+            ("hook=HTTPS://A.example", "https://a.example/"),
+            ("hook=http://a.example/a+b", "http://a.example/a+b"),
+            ("hook=http://a.example/%2520", "http://a.example/%20"),
+            (
+                "hook=http://b%C3%BCcher.example/",
+                "http://xn--bcher-kva.example/",
+            ),
+        ] {
+            assert_eq!(any(query), Ok(Some(url.to_owned())), "{query}");
+        }
+        assert_eq!(any("other=http://a.example"), Ok(None));
+        assert_eq!(
+            endpoint(None, "hook", CallerEndpoints::Off, &guard()),
+            Ok(None)
+        );
+    }
+
+    #[test]
+    fn what_is_no_absolute_url_given_once_is_invalid() {
+        for query in [
+            "hook",
+            "hook=",
+            "hook=http://a.example&hook=http://a.example",
+            "hook=https%253A%252F%252Fa.example",
+            "hook=a.example/p",
+            "hook=//a.example",
+            "hook=http:a.example",
+            "hook=http:/a.example",
+            "hook=http:///a.example",
+            "hook=http://",
+            "hook=ftp://a.example",
+            "hook=javascript:alert(1)",
+            "hook=http://user@a.example",
+            "hook=http://:p@a.example",
+            "hook=http://@a.example",
+            "hook=http://a.example/%",
+            "hook=http://a.example/%2",
+            "hook=http://a.example/%zz",
+            "hook=http://a.example/%FF",
+            "hook=%20http://a.example",
+            "hook=http://a.ex%0Aample",
+            "hook=http://a b.example",
+            "hook=http://a.example:99999",
+        ] {
+            assert_eq!(any(query), Err(Code::InvalidWebhookEndpoint), "{query}");
+        }
+        let long = format!("hook=http://a.example/{}", "x".repeat(10_000));
+        assert_eq!(any(&long), Err(Code::InvalidWebhookEndpoint));
+        assert_eq!(
+            of(b"hook=http://a.example/\xff", CallerEndpoints::Any),
+            Err(Code::InvalidWebhookEndpoint)
+        );
+    }
+
+    #[test]
+    fn the_longest_url_has_2048_bytes() {
+        let path = "x".repeat(LONGEST - "http://a.example/".len());
+        assert!(any(&format!("hook=http://a.example/{path}")).is_ok());
+        assert!(any(&format!("hook=http://a.example/{path}x")).is_err());
+    }
+
+    #[test]
+    fn addresses_that_the_guard_refuses_are_forbidden_in_any_spelling() {
+        for url in [
+            "http://127.0.0.1/",
+            "http://2130706433/",
+            "http://0x7f.1/",
+            "http://0177.0.0.1/",
+            "http://[::1]/",
+            "http://[::ffff:127.0.0.1]/",
+            "http://localhost./",
+            "http://x.localhost/",
+            "http://169.254.169.254/latest",
+            "http://10.0.0.1/",
+        ] {
+            assert_eq!(
+                any(&format!("hook={url}")),
+                Err(Code::ForbiddenWebhookEndpoint),
+                "{url}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_route_says_whose_endpoints_it_takes() {
+        let forbidden = Err(Code::ForbiddenWebhookEndpoint);
+        let listed = |query: &str| of(query.as_bytes(), CallerEndpoints::Listed);
+        assert!(listed("hook=https://hooks.example/x").is_ok());
+        assert!(listed("hook=https://HOOKS.example./x").is_ok());
+        assert_eq!(listed("hook=https://other.example/x"), forbidden);
+        assert_eq!(
+            of(b"hook=https://hooks.example", CallerEndpoints::Off),
+            forbidden
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(query: Vec<u8>) {
+            let query = [b"hook=".as_slice(), &query].concat();
+            let _ = of(&query, CallerEndpoints::Any);
+        }
+    }
+}
