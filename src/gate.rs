@@ -1,7 +1,148 @@
 //! How a request becomes a run: what a host's `request_filter` calls.
 
+use std::{net::IpAddr, sync::Arc};
+
+use ipnet::IpNet;
+use pingora::proxy::Session;
+
+use self::{admission::Order, intake::Refusal, respond::Manner};
+use crate::{
+    config::{Config, Durability, Limits, RunSettings},
+    executor::{Executor, upstream::run_mark},
+    metrics::Metrics,
+    model::{address_guard::AddressGuard, problem::Problem, time::SharedClock},
+    store::Store,
+};
+use budget::Budget;
+
+mod admission;
 mod budget;
 pub mod cors;
 mod endpoint;
+mod idempotency;
+mod intake;
+mod keep;
 mod origin;
 pub mod respond;
+
+/// What the gate works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where runs are kept.
+    pub store: Arc<dyn Store>,
+    /// Who carries them out.
+    pub executor: Executor,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// Tells the time.
+    pub clock: SharedClock,
+    /// Judges receivers.
+    pub guard: Arc<AddressGuard>,
+}
+
+/// Takes requests in as runs. Clones are the same gate.
+#[derive(Clone)]
+pub struct Gate(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    limits: Limits,
+    budget: Budget,
+    public_prefix: String,
+    public_url: String,
+    trusted_proxies: Vec<IpNet>,
+    relaxed: bool,
+}
+
+impl Gate {
+    /// A gate with the limits of `config`.
+    pub fn new(parts: Parts, config: &Config) -> Self {
+        Self(Arc::new(Inner {
+            parts,
+            limits: config.limits.clone(),
+            budget: Budget::new(config.limits.intake_memory),
+            public_prefix: config.server.public_prefix.clone(),
+            public_url: config.server.public_url.clone(),
+            trusted_proxies: config.server.trusted_proxies.clone(),
+            relaxed: config.store.durability == Durability::Relaxed,
+        }))
+    }
+
+    /// Looks at a caller's request on a route with these settings, after the host's own checks. True: it is answered.
+    /// False: it asks for no run, or it is a run's own pass; the host goes on with it.
+    ///
+    /// # Errors
+    /// When the client has gone while it was answered.
+    pub async fn request_filter(
+        &self,
+        session: &mut Session,
+        settings: &Arc<RunSettings>,
+    ) -> pingora::Result<bool> {
+        if run_mark(session).is_some() {
+            return Ok(false);
+        }
+        match self.0.admit(session, settings) {
+            Ok(None) => Ok(false),
+            Ok(Some(order)) => {
+                // Boxed: only requests for runs pay for the intake's room on the stack.
+                Box::pin(self.0.take_in(session, settings, order)).await?;
+                Ok(true)
+            }
+            Err(problem) => {
+                self.0.refuse(session, settings, &problem).await?;
+                Ok(true)
+            }
+        }
+    }
+}
+
+impl Inner {
+    async fn take_in(
+        &self,
+        session: &mut Session,
+        settings: &Arc<RunSettings>,
+        order: Order,
+    ) -> pingora::Result<()> {
+        let taken = match self.body(session, &order).await {
+            Ok(taken) => taken,
+            Err(Refusal::Gone) => {
+                session.set_keepalive(None);
+                return Ok(());
+            }
+            Err(Refusal::Problem(problem)) => {
+                return self.refuse(session, settings, &problem).await;
+            }
+        };
+        self.keep(session, settings, order, taken).await
+    }
+
+    /// Answers a problem, counted, and closes the connection if the body has not been read.
+    async fn refuse(
+        &self,
+        session: &mut Session,
+        settings: &RunSettings,
+        problem: &Problem,
+    ) -> pingora::Result<()> {
+        self.parts
+            .metrics
+            .runs_rejected
+            .with_label_values(&[settings.policy.route.as_str(), problem.code.as_str()])
+            .inc();
+        let cors = cors::lines(settings.cors.as_ref(), &session.req_header().headers);
+        let manner = Manner {
+            public_prefix: &self.public_prefix,
+            cors: &cors,
+            close: !session.is_body_done(),
+        };
+        respond::problem(&mut session.downstream_session, problem, manner).await
+    }
+
+    fn trusts(&self, sender: Option<IpAddr>) -> bool {
+        sender.is_some_and(|ip| {
+            let ip = ip.to_canonical();
+            self.trusted_proxies
+                .iter()
+                .any(|network| network.contains(&ip))
+        })
+    }
+}

@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, header};
-use pingora::{http::ResponseHeader, protocols::http::ServerSession};
+use pingora::{
+    http::{IntoCaseHeaderName, ResponseHeader},
+    protocols::http::ServerSession,
+};
 
 use crate::model::problem::{CONTENT_TYPE, Problem};
 
 /// `Raincheck-Error: <code>`: tells our own errors from the upstream's.
-pub const ERROR: HeaderName = HeaderName::from_static("raincheck-error");
+pub const ERROR: &str = "Raincheck-Error";
 
 /// How much of an unread body is read, and for how long, after an answer that closes the connection: a client that
 /// is still sending would otherwise be reset before it has read the answer (RFC 9112 §9.6).
@@ -41,7 +44,7 @@ pub async fn problem(
     answer.set(ERROR, HeaderValue::from_static(problem.code.as_str()))?;
     answer.set(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
     if let Some(seconds) = problem.retry_after {
-        answer.set(header::RETRY_AFTER, HeaderValue::from(seconds))?;
+        answer.set("Retry-After", HeaderValue::from(seconds))?;
     }
     let body = problem.document(manner.public_prefix).into();
     answer.send(session, body, manner).await
@@ -67,7 +70,11 @@ impl Answer {
     ///
     /// # Errors
     /// When there are too many lines.
-    pub fn set(&mut self, name: HeaderName, value: HeaderValue) -> pingora::Result<()> {
+    pub fn set(
+        &mut self,
+        name: impl IntoCaseHeaderName,
+        value: HeaderValue,
+    ) -> pingora::Result<()> {
         self.0.append_header(name, value).map(|_| ())
     }
 

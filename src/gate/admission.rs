@@ -1,0 +1,274 @@
+//! Whether a request asks for a run, and whether it may have one: every check that needs no body.
+
+use std::net::SocketAddr;
+
+use http::{HeaderMap, HeaderName, Method, header};
+use pingora::{http::RequestHeader, protocols::http::ServerSession};
+
+use super::{Inner, endpoint, idempotency, origin};
+use crate::{
+    config::{DialectName, RunSettings},
+    model::{
+        dialect::{self, Dialect, Head, Parameters},
+        problem::{Code, Problem},
+    },
+    store::Unwritable,
+};
+
+const CDN_LOOP: HeaderName = HeaderName::from_static("cdn-loop");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+/// Seconds after which a caller may try again that met a full store or a full route.
+const AGAIN: u32 = 5;
+
+/// A run that may be made, once its body is there.
+#[derive(Debug)]
+pub(super) struct Order {
+    /// Whose 202 it gets; none for a synchronous call with a webhook.
+    pub(super) dialect: Option<&'static Dialect>,
+    /// The receiver that the caller names.
+    pub(super) endpoint: Option<String>,
+    /// How often it has passed through this store's proxies.
+    pub(super) depth: u32,
+    /// Its idempotency key.
+    pub(super) key: Option<Vec<u8>>,
+    /// Whether the caller waits for `100 Continue`.
+    pub(super) expects_continue: bool,
+    /// The declared length of its body.
+    pub(super) length: Option<u64>,
+    /// Who sent it.
+    pub(super) client: Option<SocketAddr>,
+    /// Whether it came over TLS.
+    pub(super) tls: bool,
+}
+
+/// The dialects of a route, in its order.
+pub(super) fn dialects(settings: &RunSettings) -> impl Iterator<Item = &'static Dialect> {
+    settings.dialects.iter().filter_map(|name| {
+        dialect::named(match name {
+            DialectName::Cerebrium => "cerebrium",
+            DialectName::Prefer => "prefer",
+        })
+    })
+}
+
+/// The control parameters of a route.
+pub(super) fn parameters(settings: &RunSettings) -> Parameters<'_> {
+    Parameters {
+        asynchronous: &settings.async_parameter,
+        webhook: &settings.webhook_parameter,
+    }
+}
+
+impl Inner {
+    /// None if the request asks for no run.
+    pub(super) fn admit(
+        &self,
+        session: &mut ServerSession,
+        settings: &RunSettings,
+    ) -> Result<Option<Order>, Problem> {
+        let request = session.req_header();
+        let head = head_of(request);
+        if is_preflight(&head) {
+            return Ok(None);
+        }
+        let dialect = dialect::trigger(&head, &parameters(settings), dialects(settings))?;
+        if dialect.is_none() && !endpoint::is_named(head.query(), &settings.webhook_parameter) {
+            return Ok(None);
+        }
+        if session.is_upgrade_req() || request.method == Method::CONNECT {
+            let detail = "An upgrade (WebSocket) or CONNECT cannot be a run; ask without the run's parameters.";
+            return Err(Problem::new(Code::UpgradeNotARun, detail));
+        }
+        self.check(session, settings, dialect).map(Some)
+    }
+
+    /// The checks on a request that asks for a run, in the order of the contract.
+    fn check(
+        &self,
+        session: &ServerSession,
+        settings: &RunSettings,
+        dialect: Option<&'static Dialect>,
+    ) -> Result<Order, Problem> {
+        let request = session.req_header();
+        let headers = &request.headers;
+        let client = session
+            .client_addr()
+            .and_then(|address| address.as_inet().copied());
+        let tls = session
+            .digest()
+            .is_some_and(|digest| digest.ssl_digest.is_some());
+        let endpoint = endpoint::endpoint(
+            head_of(request).query(),
+            &settings.webhook_parameter,
+            settings.webhook.caller_endpoints,
+            &self.parts.guard,
+        )?;
+        if endpoint.is_some() {
+            let trusted = self.trusts(client.map(|address| address.ip()));
+            origin::check(headers, own(request, tls, trusted), settings.cors.as_ref())?;
+        }
+        let length = self.check_length(headers)?;
+        let depth = self.check_depth(headers)?;
+        self.check_room(&settings.policy.route)?;
+        // A synchronous call's key is the application's own matter: its caller waits for the application's answer.
+        let key = match dialect {
+            Some(_) => idempotency::key_of(headers, &settings.idempotency_header)?,
+            None => None,
+        };
+        Ok(Order {
+            dialect,
+            endpoint,
+            depth,
+            key,
+            expects_continue: expects_continue(headers),
+            length,
+            client,
+            tls,
+        })
+    }
+
+    fn check_length(&self, headers: &HeaderMap) -> Result<Option<u64>, Problem> {
+        let declared = headers
+            .get(header::CONTENT_LENGTH)
+            .and_then(|length| length.to_str().ok()?.trim().parse().ok());
+        match declared {
+            Some(length) if length > self.limits.request_body => Err(self.too_large(Some(length))),
+            length => Ok(length),
+        }
+    }
+
+    /// The body is over the limit; `length` is its declared length.
+    pub(super) fn too_large(&self, length: Option<u64>) -> Problem {
+        let limit = self.limits.request_body;
+        let body = length.map_or_else(
+            || "The body is larger than".to_owned(),
+            |length| format!("The body is {length} bytes;"),
+        );
+        let detail = match length {
+            Some(_) => format!("{body} runs accept at most {limit} (`limits.request_body`)."),
+            None => format!("{body} the {limit} bytes that runs accept (`limits.request_body`)."),
+        };
+        Problem::new(Code::RequestTooLarge, detail)
+    }
+
+    fn check_depth(&self, headers: &HeaderMap) -> Result<u32, Problem> {
+        let depth = marks(headers, &self.parts.store.identity().loop_id);
+        if depth > self.limits.max_depth {
+            let detail = format!(
+                "The request has come through this proxy {depth} times already (`CDN-Loop`); at most {} are \
+                 allowed (`limits.max_depth`). Look for an upstream or webhook that leads back here.",
+                self.limits.max_depth
+            );
+            return Err(Problem::new(Code::LoopDetected, detail));
+        }
+        Ok(depth)
+    }
+
+    fn check_room(&self, route: &str) -> Result<(), Problem> {
+        let store = &self.parts.store;
+        let limit = self.limits.unfinished_runs;
+        if store.unfinished(route) >= limit {
+            let detail = format!(
+                "The route has {limit} unfinished runs, as many as it may have (`limits.unfinished_runs`); try again later."
+            );
+            return Err(Problem::new(Code::TooManyRuns, detail).retry_after(AGAIN));
+        }
+        store.ready().map_err(unavailable)
+    }
+}
+
+/// The store takes no run now.
+pub(super) fn unavailable(why: Unwritable) -> Problem {
+    let detail = format!("The run was not stored: {why}. Try again later.");
+    Problem::new(Code::StoreUnavailable, detail).retry_after(AGAIN)
+}
+
+/// What dialects see of a request.
+pub(super) fn head_of(request: &RequestHeader) -> Head<'_> {
+    Head {
+        method: &request.method,
+        target: request.raw_path(),
+        headers: &request.headers,
+    }
+}
+
+fn is_preflight(head: &Head<'_>) -> bool {
+    *head.method == Method::OPTIONS
+        && head
+            .headers
+            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+}
+
+fn expects_continue(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::EXPECT)
+        .is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
+/// The origin that the request was sent to; `X-Forwarded-*` count from a trusted proxy.
+fn own(request: &RequestHeader, tls: bool, trusted: bool) -> origin::Own<'_> {
+    let forwarded = |name| {
+        let value = request.headers.get(name).filter(|_| trusted)?.as_bytes();
+        let end = memchr::memchr(b',', value).unwrap_or(value.len());
+        Some(value[..end].trim_ascii())
+    };
+    let host = request
+        .headers
+        .get(header::HOST)
+        .map(|host| host.as_bytes())
+        .or_else(|| request.uri.authority().map(|host| host.as_str().as_bytes()));
+    origin::Own {
+        secure: forwarded(FORWARDED_PROTO)
+            .map_or(tls, |scheme| scheme.eq_ignore_ascii_case(b"https")),
+        authority: forwarded(FORWARDED_HOST).or(host).unwrap_or_default(),
+    }
+}
+
+/// How often our mark is in `CDN-Loop` (RFC 8586 §2: a comma list of ids with parameters).
+fn marks(headers: &HeaderMap, mark: &str) -> u32 {
+    let entries = headers
+        .get_all(CDN_LOOP)
+        .iter()
+        .flat_map(|line| line.as_bytes().split(|&byte| byte == b','));
+    let ours = entries.filter(|entry| {
+        let end = memchr::memchr(b';', entry).unwrap_or(entry.len());
+        entry[..end].trim_ascii() == mark.as_bytes()
+    });
+    u32::try_from(ours.count()).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    #[test]
+    fn our_marks_are_counted_among_those_of_others() {
+        let mut headers = HeaderMap::new();
+        for line in ["ours", "other, ours;v=1 , xours", "ours2,ours,"] {
+            headers.append(CDN_LOOP, HeaderValue::from_static(line));
+        }
+        assert_eq!(marks(&headers, "ours"), 3);
+        assert_eq!(marks(&HeaderMap::new(), "ours"), 0);
+    }
+
+    #[test]
+    fn forwarded_names_count_only_from_a_trusted_proxy() {
+        let mut request = RequestHeader::build("GET", b"/", None).unwrap();
+        for (name, value) in [
+            ("Host", "inner:8080"),
+            ("X-Forwarded-Proto", "https, http"),
+            ("X-Forwarded-Host", "outer.example"),
+        ] {
+            request.insert_header(name, value).unwrap();
+        }
+        let trusted = own(&request, false, true);
+        assert!(trusted.secure);
+        assert_eq!(trusted.authority, b"outer.example");
+        let direct = own(&request, false, false);
+        assert!(!direct.secure);
+        assert_eq!(direct.authority, b"inner:8080");
+    }
+}
