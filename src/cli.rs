@@ -1,0 +1,112 @@
+//! The command line: arguments → one subcommand → an exit code.
+
+mod version;
+
+use std::{
+    ffi::OsString,
+    io::{self, IsTerminal, Write},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+/// Runs the subcommand that `arguments` name (the first is the program) and says with which code to exit. What it has
+/// to say goes to stdout, why it failed to stderr.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Nothing is left to be said if stderr is closed.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    // Neither is locked: what runs beside a subcommand writes its log there too.
+    let mut screen = Screen {
+        out: &mut io::stdout(),
+        err: &mut io::stderr(),
+        colour: io::stdout().is_terminal(),
+    };
+    match arguments.command.run(&mut screen) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let _ = writeln!(screen.err, "{}", failure.message.trim_end());
+            ExitCode::from(failure.exit as u8)
+        }
+    }
+}
+
+/// A reverse proxy that gives any HTTP application asynchronous runs and webhooks.
+#[derive(Debug, Parser)]
+#[command(
+    name = "raincheck",
+    version,
+    arg_required_else_help = true,
+    after_help = "Exit codes: 0; 1 it failed; 2 usage; 64 configuration; 69 cannot bind or connect; 74 store."
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Print the version.
+    Version,
+}
+
+impl Command {
+    fn run(self, screen: &mut Screen<'_>) -> Result<(), Failure> {
+        match self {
+            Self::Version => version::run(screen),
+        }
+    }
+}
+
+/// Where a subcommand writes.
+pub(crate) struct Screen<'a> {
+    /// What was asked for.
+    pub(crate) out: &'a mut dyn Write,
+    /// What went wrong.
+    pub(crate) err: &'a mut dyn Write,
+    /// Whether `out` is a terminal, which shows colours.
+    pub(crate) colour: bool,
+}
+
+/// Why a subcommand failed: the exit code, and what to say on stderr.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) exit: Exit,
+    pub(crate) message: String,
+}
+
+/// The exit codes, beside 0 and 2 (usage).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Exit {
+    /// What was asked for failed.
+    Failed = 1,
+    /// The configuration is wrong.
+    Config = 64,
+    /// An address could not be bound, or nobody answered there.
+    Network = 69,
+    /// The store cannot be used.
+    Store = 74,
+}
+
+impl Exit {
+    /// A failure with this code.
+    pub(crate) fn because(self, message: impl Into<String>) -> Failure {
+        Failure {
+            exit: self,
+            message: message.into(),
+        }
+    }
+}
+
+/// Nobody reads what is written: a pipe was closed.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Exit::Failed.because(format!("cannot write: {error}"))
+    }
+}
