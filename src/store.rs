@@ -70,7 +70,7 @@ pub trait Store: Send + Sync + 'static {
     async fn cancel(&self, id: RunId) -> Result<Cancelled, StoreError>;
 
     /// Ends queued runs that have waited too long, of any route (see [`crate::model::retry::after_waiting`]); returns
-    /// them.
+    /// them. Does a bounded piece of work: if it returns any, there may be more.
     ///
     /// # Errors
     /// When the store cannot be read or written.
@@ -354,4 +354,6 @@ pub enum StoreError {
     Closed,
 }
 
+pub mod ending;
 pub mod spool;
+pub mod sqlite;

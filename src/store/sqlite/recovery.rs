@@ -1,0 +1,52 @@
+//! What a start does with what dead processes held.
+
+use rusqlite::Result;
+
+use super::{
+    row::StoredRun,
+    runs::{end_unasked, queue_again},
+    shared::Unfinished,
+    transaction::{Mark, Tx},
+};
+use crate::model::{
+    retry::{self, Next, Outcome},
+    run::RunState,
+    time::Timestamp,
+};
+
+/// Runs that were under way are queued again or ended, as the one rule of repeats says; deliveries that were under way
+/// are set free. Only for the process that is alone on the store.
+pub(super) fn recover(tx: &mut Tx<'_>, now: Timestamp) -> Result<()> {
+    let held = tx.select("INDEXED BY run_held WHERE slot IS NOT NULL", [])?;
+    for StoredRun { mut run, holder } in held {
+        let before = Mark::of(&run, holder);
+        if run.state != RunState::Running {
+            tx.write(&before, &run, None)?;
+            continue;
+        }
+        match retry::after_attempt(&mut run, Outcome::Interrupted, now) {
+            Next::End(end) => {
+                tracing::warn!(run = %run.id, "a run was interrupted and may not be repeated");
+                end_unasked(tx, &mut run, holder, end, now)?;
+            }
+            Next::Again { due } => {
+                queue_again(&mut run, due, now);
+                tx.write(&before, &run, None)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads the numbers of unfinished runs.
+pub(super) fn count_unfinished(tx: &Tx<'_>, unfinished: &Unfinished) -> Result<()> {
+    let mut statement = tx.db.prepare(
+        "SELECT route.name, sum(n) FROM tally JOIN route ON route.id = tally.route
+         WHERE (kind = 0 AND state IN (0, 1)) OR (kind = 1 AND state = 0) GROUP BY route.name",
+    )?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        unfinished.add(&row.get::<_, String>(0)?, row.get(1)?);
+    }
+    Ok(())
+}

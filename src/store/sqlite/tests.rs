@@ -1,0 +1,3 @@
+//! Tests of what only this back end has.
+
+use super::*;
