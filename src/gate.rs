@@ -10,7 +10,11 @@ use crate::{
     config::{Config, Durability, Limits, RunSettings},
     executor::{Executor, upstream::run_mark},
     metrics::Metrics,
-    model::{address_guard::AddressGuard, problem::Problem, time::SharedClock},
+    model::{
+        address_guard::{AddressGuard, Rules},
+        problem::Problem,
+        time::SharedClock,
+    },
     store::Store,
 };
 use budget::Budget;
@@ -36,8 +40,6 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Tells the time.
     pub clock: SharedClock,
-    /// Judges receivers.
-    pub guard: Arc<AddressGuard>,
 }
 
 /// Takes requests in as runs. Clones are the same gate.
@@ -46,6 +48,7 @@ pub struct Gate(Arc<Inner>);
 
 struct Inner {
     parts: Parts,
+    guard: AddressGuard,
     limits: Limits,
     budget: Budget,
     public_prefix: String,
@@ -59,6 +62,13 @@ impl Gate {
     pub fn new(parts: Parts, config: &Config) -> Self {
         Self(Arc::new(Inner {
             parts,
+            guard: AddressGuard::new(Rules {
+                allow_networks: config.webhook.allow_networks.clone(),
+                allow_hosts: config.webhook.allow_hosts.clone(),
+                ports: config.webhook.ports.clone(),
+                https_only: config.webhook.https_only,
+                own_listeners: config.webhook.own_addresses.clone(),
+            }),
             limits: config.limits.clone(),
             budget: Budget::new(config.limits.intake_memory),
             public_prefix: config.server.public_prefix.clone(),

@@ -23,7 +23,10 @@ use crate::{
     api::PublicApi,
     config,
     executor::RunMark,
-    gate::respond::{self, Manner},
+    gate::{
+        Gate,
+        respond::{self, Manner},
+    },
     model::problem::{Code, Problem},
 };
 
@@ -43,6 +46,8 @@ pub struct Proxy(Arc<Shared>);
 pub struct Parts {
     /// Routes in the order of the configuration, each with its upstream and what counts its traffic.
     pub ways: Vec<Arc<Way>>,
+    /// Takes requests in as runs.
+    pub gate: Gate,
     /// Where runs are looked at, on the same listeners.
     pub api: PublicApi,
     /// Counts requests under way.
@@ -112,6 +117,11 @@ impl Proxy {
                 .await?;
             return Ok(true);
         };
+        if let Some(settings) = &way.route.run
+            && self.0.parts.gate.request_filter(session, settings).await?
+        {
+            return Ok(true);
+        }
         ctx.way = Some(Arc::clone(way));
         if let Some(passing) = &mut ctx.passing {
             passing.begin();

@@ -13,6 +13,7 @@ use crate::{
     config::Config,
     courier::{self, Courier, SigningSecrets},
     executor::{self, Executor, Hosted, upstream::Pipeline},
+    gate::{self, Gate},
     metrics::Metrics,
     model::{secret::Secret, time::SharedClock},
     proxy::{
@@ -166,8 +167,15 @@ impl Assembly {
             }))
         });
         let live = executor.live().clone();
+        let gate = gate::Parts {
+            store: self.store.clone(),
+            executor: executor.clone(),
+            metrics: self.metrics.clone(),
+            clock: self.clock.clone(),
+        };
         Proxy::new(proxy::Parts {
             ways: ways.collect(),
+            gate: Gate::new(gate, &self.config),
             api: PublicApi::new(&self.config, self.store.clone(), live, self.metrics.clone()),
             in_flight: Arc::clone(in_flight),
             trusted: self.config.server.trusted_proxies.clone(),

@@ -7,7 +7,7 @@ use pingora::{http::RequestHeader, protocols::http::ServerSession};
 
 use super::{Inner, endpoint, idempotency, origin};
 use crate::{
-    config::{DialectName, RunSettings},
+    config::RunSettings,
     model::{
         dialect::{self, Dialect, Head, Parameters},
         problem::{Code, Problem},
@@ -44,12 +44,10 @@ pub(super) struct Order {
 
 /// The dialects of a route, in its order.
 pub(super) fn dialects(settings: &RunSettings) -> impl Iterator<Item = &'static Dialect> {
-    settings.dialects.iter().filter_map(|name| {
-        dialect::named(match name {
-            DialectName::Cerebrium => "cerebrium",
-            DialectName::Prefer => "prefer",
-        })
-    })
+    settings
+        .dialects
+        .iter()
+        .filter_map(|name| dialect::named(name.as_str()))
 }
 
 /// The control parameters of a route.
@@ -102,7 +100,7 @@ impl Inner {
             head_of(request).query(),
             &settings.webhook_parameter,
             settings.webhook.caller_endpoints,
-            &self.parts.guard,
+            &self.guard,
         )?;
         if endpoint.is_some() {
             let trusted = self.trusts(client.map(|address| address.ip()));
