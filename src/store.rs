@@ -354,6 +354,8 @@ pub enum StoreError {
     Closed,
 }
 
+#[cfg(test)]
+pub(crate) mod conformance;
 pub mod ending;
 pub mod spool;
 pub mod sqlite;

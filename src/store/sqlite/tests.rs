@@ -1,3 +1,79 @@
-//! Tests of what only this back end has.
+//! The conformance suite on this back end, and tests of what only it has.
+
+mod opening;
+mod trouble;
+
+use std::path::Path;
+
+use proptest::{prelude::*, test_runner::Config};
+use tempfile::TempDir;
 
 use super::*;
+use crate::store::conformance::{self, CHECKS, Subject};
+
+pub(super) fn settings(folder: &Path) -> Settings {
+    Settings {
+        path: folder.join("data"),
+        durability: Durability::Relaxed,
+        retention: conformance::RETENTION,
+        max_bytes: 0,
+        public_prefix: "/_raincheck".into(),
+    }
+}
+
+/// A store under test; the folder goes with it.
+pub(super) struct Opened {
+    pub(super) subject: Subject,
+    pub(super) sqlite: Arc<SqliteStore>,
+    pub(super) folder: TempDir,
+}
+
+impl Opened {
+    pub(super) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = conformance::clock();
+        let sqlite = open(folder.path(), &clock).unwrap();
+        let subject = Subject {
+            store: sqlite.clone(),
+            clock,
+        };
+        Self {
+            subject,
+            sqlite,
+            folder,
+        }
+    }
+}
+
+pub(super) fn open(
+    folder: &Path,
+    clock: &crate::model::time::ManualClock,
+) -> Result<Arc<SqliteStore>, OpenError> {
+    let metrics = Arc::new(Metrics::new().unwrap());
+    SqliteStore::open(settings(folder), Arc::new(clock.clone()), metrics)
+}
+
+#[tokio::test]
+async fn it_conforms() {
+    for (name, check) in CHECKS {
+        println!("{name}");
+        let opened = Opened::new();
+        check(opened.subject.clone()).await;
+    }
+}
+
+#[test]
+fn the_law_holds_whatever_is_done() {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let steps = proptest::collection::vec(conformance::step(), 1..60);
+    let config = Config {
+        cases: 24,
+        max_shrink_iters: 200,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    proptest!(config, |(steps in steps)| {
+        let opened = Opened::new();
+        runtime.block_on(conformance::the_law_holds(opened.subject.clone(), steps));
+    });
+}

@@ -1,0 +1,1 @@
+//! Opening, and what a start finds.

@@ -1,0 +1,1 @@
+//! When writing fails.
