@@ -68,8 +68,8 @@ fn classify(error: &reqwest::Error) -> DeliveryError {
     } else if error.is_timeout() {
         DeliveryError::Timeout
     } else if error.is_connect() {
-        // Before a connection is handed out, only a TLS handshake can meet the end of a stream.
-        if any(is_eof) {
+        // Before a connection is handed out, only a TLS handshake can meet its end.
+        if any(is_end) {
             DeliveryError::Tls
         } else {
             DeliveryError::Unreachable
@@ -79,10 +79,14 @@ fn classify(error: &reqwest::Error) -> DeliveryError {
     }
 }
 
-fn is_eof(error: &(dyn Error + 'static)) -> bool {
-    error
-        .downcast_ref::<io::Error>()
-        .is_some_and(|io| io.kind() == io::ErrorKind::UnexpectedEof)
+fn is_end(error: &(dyn Error + 'static)) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+    error.downcast_ref::<io::Error>().is_some_and(|io| {
+        matches!(
+            io.kind(),
+            BrokenPipe | ConnectionAborted | ConnectionReset | UnexpectedEof
+        )
+    })
 }
 
 /// The error and all its causes.
