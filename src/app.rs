@@ -21,6 +21,7 @@ mod faces;
 mod files;
 mod listen;
 pub mod logs;
+pub mod signals;
 mod start_error;
 mod stop;
 
@@ -49,7 +50,7 @@ pub struct Running {
 ///
 /// # Errors
 /// Says what cannot be opened, and where.
-pub async fn start(config: Config, store: Arc<dyn Store>) -> Result<Running, StartError> {
+pub async fn start(config: Config) -> Result<Running, StartError> {
     files::raise_limit();
     // One TLS provider for both sides; a second start in a process finds it installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -57,6 +58,7 @@ pub async fn start(config: Config, store: Arc<dyn Store>) -> Result<Running, Sta
     let clock = clock::system();
     let metrics = Metrics::new().map_err(StartError::Metrics)?;
     let runtimes = Runtimes::new(config.server.threads)?;
+    let store = assembly::open_store(&config, &clock, &metrics)?;
     let assembly = Assembly {
         config,
         clock,

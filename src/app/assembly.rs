@@ -21,7 +21,10 @@ use crate::{
         traffic::{InFlight, Traffic},
         upstream::{CaError, Upstream},
     },
-    store::Store,
+    store::{
+        Store,
+        sqlite::{Settings, SqliteStore},
+    },
     worker::{
         janitor,
         readiness::{Phase, Readiness},
@@ -38,6 +41,20 @@ pub(super) struct Assembly {
     pub(super) metrics: Metrics,
     pub(super) store: Arc<dyn Store>,
     pub(super) runtimes: Runtimes,
+}
+
+/// Opens the store of the configuration; blocks while it is read.
+pub(super) fn open_store(
+    config: &Config,
+    clock: &SharedClock,
+    metrics: &Metrics,
+) -> Result<Arc<dyn Store>, StartError> {
+    let settings = Settings::new(&config.store, &config.server.public_prefix);
+    Ok(SqliteStore::open(
+        settings,
+        clock.clone(),
+        Arc::new(metrics.clone()),
+    )?)
 }
 
 impl Assembly {

@@ -17,6 +17,9 @@ pub enum StartError {
     /// An upstream's certificate authorities cannot be used.
     #[error(transparent)]
     Authorities(#[from] CaError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] crate::store::sqlite::OpenError),
     /// Webhooks cannot be sent.
     #[error(transparent)]
     Courier(#[from] courier::StartError),
