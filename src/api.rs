@@ -16,3 +16,6 @@ mod sight;
 
 pub use admin::AdminApp;
 pub use public::PublicApi;
+
+#[cfg(test)]
+mod tests;
