@@ -17,9 +17,9 @@ demo: setup
 
 test: setup
 	@if cargo nextest --version >/dev/null 2>&1; then \
-	    cargo nextest run --locked --all-targets && cargo test --locked --doc; \
+	    cargo nextest run --locked && cargo test --locked --doc; \
 	else \
-	    cargo test --locked --all-targets && cargo test --locked --doc; \
+	    cargo test --locked; \
 	fi
 
 check: setup

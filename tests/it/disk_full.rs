@@ -1,0 +1,77 @@
+//! A full disk: runs are refused with 503, the rest goes on, and what was promised is kept.
+
+use std::{fs, io::Write, path::Path, process::Command};
+
+use crate::harness::{Ask, Gate, Server, Setup, eventually};
+
+/// A small tmpfs, unmounted when dropped.
+struct Small<'a>(&'a Path);
+
+impl<'a> Small<'a> {
+    /// None where this machine does not allow mounting.
+    fn mount(at: &'a Path, size: &str) -> Option<Self> {
+        fs::create_dir_all(at).expect("folder");
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
+            .arg(at)
+            .output()
+            .is_ok_and(|output| output.status.success());
+        mounted.then_some(Self(at))
+    }
+}
+
+impl Drop for Small<'_> {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.0).status();
+    }
+}
+
+fn fill(folder: &Path) {
+    let mut file = fs::File::create(folder.join("ballast")).expect("create");
+    for size in [65_536, 4096, 1] {
+        while file.write_all(&vec![0; size]).is_ok() {}
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_runs_and_nothing_else() {
+    let gate = Gate::shut();
+    let wait = gate.clone();
+    let upstream = Server::new(move |seen, answer| {
+        if seen.target == "/slow" {
+            wait.wait();
+        }
+        answer.ok("fine")
+    });
+    let folder = tempfile::tempdir().expect("folder");
+    let at = folder.path().join("disk");
+    let Some(_disk) = Small::mount(&at, "16m") else {
+        eprintln!("skipped: a tmpfs cannot be mounted here (needs root)");
+        return;
+    };
+    let store = at.join("store");
+    let proxy = Setup::new(&upstream)
+        .set("store.path", store.display().to_string())
+        .start();
+    let slow = proxy.run(&Ask::post("/slow?async=true", "x"));
+    upstream.wait_for(1);
+    fill(&at);
+    let refused = eventually("a refusal", || {
+        let reply = proxy.ask(&Ask::post("/?async=true", "x".repeat(1000)));
+        (reply.status != 202).then_some(reply)
+    });
+    refused.problem(503, "store-unavailable");
+    assert!(refused.header("retry-after").is_some());
+    assert_eq!(proxy.get("/sync").text(), "fine");
+    assert_eq!(proxy.admin_get("/readyz").status, 200);
+    // A running run ends now, and its end is recorded when there is room again.
+    gate.open();
+    fs::remove_file(at.join("ballast")).expect("remove");
+    assert_eq!(proxy.finished(&slow)["state"], "succeeded");
+    let run = eventually("runs again", || {
+        let reply = proxy.ask(&Ask::post("/?async=true", "x"));
+        (reply.status == 202).then(|| crate::harness::RunHandle::of(&reply))
+    });
+    assert_eq!(proxy.finished(&run)["state"], "succeeded");
+    drop(proxy);
+}

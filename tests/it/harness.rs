@@ -1,0 +1,15 @@
+//! What the tests are made of: the real program, scripted servers on either side of it, raw connections.
+
+mod books;
+mod gate;
+mod process;
+mod server;
+mod signature;
+mod wire;
+
+pub(crate) use books::{assert_balanced, lines, metric};
+pub(crate) use gate::{Gate, eventually};
+pub(crate) use process::{PROGRAM, Raincheck, RunHandle, Setup, free_port, try_get};
+pub(crate) use server::{Answer, Seen, Server};
+pub(crate) use signature::{cerebrium_signature, standard_signature};
+pub(crate) use wire::{Ask, Reply, Wire, encoded};

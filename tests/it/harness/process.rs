@@ -1,0 +1,411 @@
+//! The real program with a configuration of its own, in a folder of its own. Dropped, it proves that nothing was lost.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::Mutex,
+    thread,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use toml::Table;
+
+use super::{
+    books,
+    gate::eventually,
+    server::Server,
+    wire::{Ask, Reply, Wire},
+};
+
+/// The program under test.
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_raincheck");
+
+/// A configuration in the making.
+pub(crate) struct Setup {
+    table: Table,
+    folder: TempDir,
+}
+
+impl Setup {
+    /// One route `app` at `/` with runs, to `upstream`; webhooks may go to loopback and are tried again at once.
+    pub(crate) fn new(upstream: &Server) -> Self {
+        Self::to(&upstream.address().to_string())
+    }
+
+    pub(crate) fn to(peer: &str) -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        let text = format!(
+            r#"
+            [store]
+            path = {store:?}
+            [webhook]
+            allow_networks = ["127.0.0.0/8"]
+            schedule = ["0s", "0s", "0s"]
+            [upstream.app]
+            peers = [{peer:?}]
+            [[route]]
+            path = "/"
+            upstream = "app"
+            [route.async]
+            "#,
+            store = folder.path().join("store")
+        );
+        let table = text.parse().expect("toml");
+        Self { table, folder }
+    }
+
+    /// Sets a key by its path; `route` is the first route.
+    pub(crate) fn set(mut self, path: &str, value: impl Into<toml::Value>) -> Self {
+        let mut steps: Vec<&str> = path.split('.').collect();
+        let key = steps.pop().expect("a key");
+        let mut table = &mut self.table;
+        for step in steps {
+            let next = table
+                .entry(step)
+                .or_insert_with(|| Table::new().into());
+            table = match next {
+                toml::Value::Array(all) => all[0].as_table_mut(),
+                one => one.as_table_mut(),
+            }
+            .expect("a table");
+        }
+        table.insert(key.to_owned(), value.into());
+        self
+    }
+
+    /// Adds TOML text: tables, upstreams, routes.
+    pub(crate) fn add(mut self, text: &str) -> Self {
+        let more: Table = text.parse().expect("toml");
+        for (key, value) in more {
+            match (self.table.get_mut(&key), value) {
+                (Some(toml::Value::Array(old)), toml::Value::Array(new)) => old.extend(new),
+                (Some(toml::Value::Table(old)), toml::Value::Table(new)) => old.extend(new),
+                (_, value) => {
+                    self.table.insert(key, value);
+                }
+            }
+        }
+        self
+    }
+
+    pub(crate) fn without(mut self, key: &str) -> Self {
+        self.table.remove(key);
+        self
+    }
+
+    /// The folder that the program runs in and keeps its store in.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Starts where the books cannot be read over plain HTTP without a token.
+    pub(crate) fn start_unkept(self) -> Raincheck {
+        let mut raincheck = self.start();
+        raincheck.keeps_books = false;
+        raincheck
+    }
+
+    pub(crate) fn start(self) -> Raincheck {
+        let mut raincheck = Raincheck {
+            table: self.table,
+            public: "127.0.0.1:0".parse().expect("address"),
+            admin: "127.0.0.1:0".parse().expect("address"),
+            child: None,
+            accepted: Mutex::new(Vec::new()),
+            keeps_books: true,
+            folder: self.folder,
+        };
+        raincheck.start();
+        raincheck
+    }
+}
+
+/// The running program.
+pub(crate) struct Raincheck {
+    table: Table,
+    public: SocketAddr,
+    admin: SocketAddr,
+    child: Option<Child>,
+    accepted: Mutex<Vec<String>>,
+    keeps_books: bool,
+    folder: TempDir,
+}
+
+impl Raincheck {
+    /// Starts (again) on new free ports, and returns when it is ready.
+    pub(crate) fn start(&mut self) {
+        // A free port may be taken by somebody else before it is bound: then the program says 69, and others are tried.
+        for _ in 0..5 {
+            match self.try_start() {
+                Ok(()) => return,
+                Err(Some(69)) => {}
+                Err(code) => panic!("exit {code:?} at start:\n{}", self.log()),
+            }
+        }
+        panic!("no free ports");
+    }
+
+    /// Starts; the exit code if it ends before it is ready.
+    pub(crate) fn try_start(&mut self) -> Result<(), Option<i32>> {
+        assert!(self.child.is_none(), "already running");
+        (self.public, self.admin) = (free_port(), free_port());
+        let mut listener = Table::new();
+        listener.insert("address".into(), self.public.to_string().into());
+        if let Some(old) = self.table.get("listener").and_then(|l| l.get(0)) {
+            for (key, value) in old.as_table().expect("table") {
+                listener.entry(key).or_insert_with(|| value.clone());
+            }
+            listener.insert("address".into(), self.public.to_string().into());
+        }
+        let table = &mut self.table;
+        table.insert("listener".into(), vec![toml::Value::from(listener)].into());
+        let admin = table.entry("admin").or_insert_with(|| Table::new().into());
+        let admin = admin.as_table_mut().expect("table");
+        admin.insert("address".into(), self.admin.to_string().into());
+        let file = self.folder.path().join("raincheck.toml");
+        fs::write(&file, self.table.to_string()).expect("write");
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_file())
+            .expect("log");
+        let mut child = Command::new(PROGRAM)
+            .args(["serve", "--config"])
+            .arg(&file)
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("log"))
+            .stderr(log)
+            .spawn()
+            .expect("start");
+        let code = eventually("the program to be ready", || {
+            if let Some(status) = child.try_wait().expect("wait") {
+                return Some(Err(status.code()));
+            }
+            let ready = try_get(self.admin, "/readyz").is_some_and(|reply| reply.status == 200);
+            (ready && std::net::TcpStream::connect(self.public).is_ok()).then_some(Ok(()))
+        });
+        if code.is_ok() {
+            self.child = Some(child);
+        }
+        code
+    }
+
+    pub(crate) fn public(&self) -> SocketAddr {
+        self.public
+    }
+
+    pub(crate) fn admin(&self) -> SocketAddr {
+        self.admin
+    }
+
+    pub(crate) fn store_folder(&self) -> PathBuf {
+        self.folder.path().join("store")
+    }
+
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.as_ref().expect("running").id()
+    }
+
+    /// A new connection to the public listener.
+    pub(crate) fn wire(&self) -> Wire {
+        Wire::to(self.public)
+    }
+
+    /// Sends a request over a connection of its own and returns the answer; a 202 is remembered.
+    pub(crate) fn ask(&self, ask: &Ask) -> Reply {
+        let reply = self.ask_on(&mut self.wire(), ask);
+        reply
+    }
+
+    pub(crate) fn ask_on(&self, wire: &mut Wire, ask: &Ask) -> Reply {
+        self.try_ask(wire, ask).expect("an answer")
+    }
+
+    /// The same, where the program may be gone midway.
+    pub(crate) fn try_ask(&self, wire: &mut Wire, ask: &Ask) -> std::io::Result<Reply> {
+        wire.try_send(&ask.bytes(&self.public.to_string()))?;
+        let reply = wire.read_reply(ask.is_head())?;
+        self.remember(&reply);
+        Ok(reply)
+    }
+
+    /// Remembers a run that was answered 202.
+    pub(crate) fn remember(&self, reply: &Reply) {
+        if let (202, Some(location)) = (reply.status, reply.header("location")) {
+            self.accepted.lock().expect("lock").push(location.to_owned());
+        }
+    }
+
+    pub(crate) fn get(&self, target: impl Into<String>) -> Reply {
+        self.ask(&Ask::get(target))
+    }
+
+    /// Asks for a run and returns it.
+    pub(crate) fn run(&self, ask: &Ask) -> RunHandle {
+        let reply = self.ask(ask);
+        assert_eq!(reply.status, 202, "{}", reply.text());
+        RunHandle::of(&reply)
+    }
+
+    /// The record as the public listener shows it to who has the token.
+    pub(crate) fn record(&self, run: &RunHandle) -> Value {
+        self.get(&run.location).json()
+    }
+
+    /// Waits for a run's end, and returns its record.
+    pub(crate) fn finished(&self, run: &RunHandle) -> Value {
+        self.record_when(run, "the run's end", |record| !record["success"].is_null())
+    }
+
+    pub(crate) fn record_when(
+        &self,
+        run: &RunHandle,
+        what: &str,
+        ready: impl Fn(&Value) -> bool,
+    ) -> Value {
+        eventually(what, || {
+            let record = self.record(run);
+            ready(&record).then_some(record)
+        })
+    }
+
+    /// Waits for the end of a run's delivery, and returns the run's record.
+    pub(crate) fn delivered(&self, run: &RunHandle) -> Value {
+        self.record_when(run, "the delivery's end", |record| {
+            let state = &record["delivery"]["state"];
+            state == "delivered" || state == "dead"
+        })
+    }
+
+    /// A finished run's response.
+    pub(crate) fn response(&self, run: &RunHandle) -> Reply {
+        self.get(run.response())
+    }
+
+    pub(crate) fn admin_get(&self, target: &str) -> Reply {
+        try_get(self.admin, target).expect("an answer of the admin listener")
+    }
+
+    /// The sum of a metric over all its lines that have these labels.
+    pub(crate) fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
+        books::metric(&self.admin_get("/metrics").text(), name, labels)
+    }
+
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = i32::try_from(self.pid()).ok();
+        let pid = pid.and_then(rustix::process::Pid::from_raw).expect("pid");
+        rustix::process::kill_process(pid, signal).expect("signal");
+    }
+
+    /// SIGTERM; the exit status is asked for with [`Raincheck::wait`].
+    pub(crate) fn terminate(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        let mut child = self.child.take().expect("running");
+        eventually("the program's end", || child.try_wait().expect("wait"))
+    }
+
+    /// kill -9.
+    pub(crate) fn kill(&mut self) {
+        let mut child = self.child.take().expect("running");
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+    }
+
+    pub(crate) fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
+    fn log_file(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.log_file()).unwrap_or_default()
+    }
+
+    fn assert_nothing_lost(&self) {
+        books::assert_balanced(&self.admin_get("/metrics").text());
+        let mut wire = self.wire();
+        for location in self.accepted.lock().expect("lock").iter() {
+            let reply = self.ask_on(&mut wire, &Ask::get(location));
+            assert!(
+                matches!(reply.status, 200 | 202),
+                "{location} was answered 202 and is {} now",
+                reply.status
+            );
+        }
+    }
+}
+
+impl Drop for Raincheck {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let log = self.log();
+            let lines: Vec<_> = log.lines().rev().take(40).collect();
+            for line in lines.iter().rev() {
+                eprintln!("| {line}");
+            }
+        } else if self.child.is_some() && self.keeps_books {
+            self.assert_nothing_lost();
+        }
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+/// What the 202 said of a run.
+#[derive(Debug, Clone)]
+pub(crate) struct RunHandle {
+    pub(crate) id: String,
+    pub(crate) location: String,
+}
+
+impl RunHandle {
+    pub(crate) fn of(reply: &Reply) -> Self {
+        Self {
+            id: reply.header("x-request-id").expect("X-Request-Id").to_owned(),
+            location: reply.header("location").expect("Location").to_owned(),
+        }
+    }
+
+    pub(crate) fn token(&self) -> &str {
+        self.location.split_once("?token=").expect("token").1
+    }
+
+    /// The response's target, with the token.
+    pub(crate) fn response(&self) -> String {
+        self.location.replacen('?', "/response?", 1)
+    }
+
+    /// The record's target, without the token.
+    pub(crate) fn bare(&self) -> String {
+        format!("/_raincheck/runs/{}", self.id)
+    }
+}
+
+/// An address on 127.0.0.1 that nobody listens on at the moment.
+pub(crate) fn free_port() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
+    listener.local_addr().expect("address")
+}
+
+pub(crate) fn try_get(address: SocketAddr, target: &str) -> Option<Reply> {
+    let stream = std::net::TcpStream::connect(address).ok()?;
+    let mut wire = Wire::over(stream);
+    let bytes = Ask::get(target).bytes(&address.to_string());
+    wire.try_send(&bytes).ok()?;
+    wire.read_reply(false).ok()
+}
