@@ -15,7 +15,12 @@ fn the_metrics_have_these_names_and_labels() {
     proxy.get("/plain");
     proxy.get("/?async=true&webhookEndpoint=no");
     let reply = proxy.admin_get("/metrics");
-    assert!(reply.header("content-type").expect("type").starts_with("text/plain"));
+    assert!(
+        reply
+            .header("content-type")
+            .expect("type")
+            .starts_with("text/plain")
+    );
     let page = reply.text();
     let mut found: BTreeSet<String> = BTreeSet::new();
     for line in lines(&page) {
@@ -23,7 +28,12 @@ fn the_metrics_have_these_names_and_labels() {
             .iter()
             .find_map(|end| line.name.strip_suffix(end))
             .unwrap_or(line.name);
-        let mut labels: Vec<_> = line.labels.iter().map(|(n, _)| *n).filter(|n| *n != "le").collect();
+        let mut labels: Vec<_> = line
+            .labels
+            .iter()
+            .map(|(n, _)| *n)
+            .filter(|n| *n != "le")
+            .collect();
         labels.sort_unstable();
         found.insert(format!("{name}{{{}}}", labels.join(",")));
     }
@@ -52,9 +62,17 @@ fn the_metrics_have_these_names_and_labels() {
     ] {
         assert!(found.contains(expected), "{expected} is not in {found:#?}");
     }
-    let one = |name, labels: &[(&str, &str)]| assert_eq!(proxy.metric(name, labels), 1.0, "{name}\n{page}");
-    one("raincheck_runs_accepted_total", &[("route", "app"), ("dialect", "cerebrium")]);
-    one("raincheck_runs_rejected_total", &[("code", "invalid-webhook-endpoint")]);
+    let one = |name, labels: &[(&str, &str)]| {
+        assert_eq!(proxy.metric(name, labels), 1.0, "{name}\n{page}")
+    };
+    one(
+        "raincheck_runs_accepted_total",
+        &[("route", "app"), ("dialect", "cerebrium")],
+    );
+    one(
+        "raincheck_runs_rejected_total",
+        &[("code", "invalid-webhook-endpoint")],
+    );
     one("raincheck_runs_finished_total", &[("state", "succeeded")]);
     one("raincheck_run_duration_seconds_count", &[]);
     one("raincheck_run_queue_seconds_count", &[]);
@@ -72,14 +90,19 @@ fn live_and_ready() {
     assert_eq!(proxy.admin_get("/livez").status, 200);
     let ready = proxy.admin_get("/readyz");
     assert_eq!(ready.status, 200);
-    assert_eq!(ready.json(), serde_json::json!({"ready": true, "store_writable": true}));
+    assert_eq!(
+        ready.json(),
+        serde_json::json!({"ready": true, "store_writable": true})
+    );
     assert_eq!(proxy.admin_get("/nothing").status, 404);
 }
 
 #[test]
 fn a_token_guards_everything_but_liveness_and_readiness() {
     let upstream = Server::fixed(200, "");
-    let proxy = Setup::new(&upstream).set("admin.token", "open sesame").start_unkept();
+    let proxy = Setup::new(&upstream)
+        .set("admin.token", "open sesame")
+        .start_unkept();
     assert_eq!(proxy.admin_get("/livez").status, 200);
     assert_eq!(proxy.admin_get("/readyz").status, 200);
     assert_eq!(proxy.admin_get("/metrics").status, 401);
@@ -97,13 +120,21 @@ fn a_token_guards_everything_but_liveness_and_readiness() {
 #[test]
 fn an_unknown_host_is_421() {
     let upstream = Server::fixed(200, "");
-    let proxy = Setup::new(&upstream).set("admin.hosts", vec!["ops.example"]).start();
+    let proxy = Setup::new(&upstream)
+        .set("admin.hosts", vec!["ops.example"])
+        .start();
     let with = |host: &str| {
         let mut wire = Wire::to(proxy.admin());
         wire.send(Ask::get("/metrics").header("Host", host).bytes(""));
         wire.reply().status
     };
-    for host in ["127.0.0.1", "localhost:9180", "[::1]:1", "ops.example", "OPS.example:80"] {
+    for host in [
+        "127.0.0.1",
+        "localhost:9180",
+        "[::1]:1",
+        "ops.example",
+        "OPS.example:80",
+    ] {
         assert_eq!(with(host), 200, "{host}");
     }
     for host in ["evil.example", "ops.example.evil", "127.0.0.1.evil.example"] {
@@ -115,5 +146,10 @@ fn an_unknown_host_is_421() {
 fn the_public_listener_shows_no_metrics() {
     let upstream = Server::fixed(404, "theirs");
     let proxy = Setup::new(&upstream).start();
-    assert_eq!(try_get(proxy.public(), "/metrics").expect("an answer").text(), "theirs");
+    assert_eq!(
+        try_get(proxy.public(), "/metrics")
+            .expect("an answer")
+            .text(),
+        "theirs"
+    );
 }

@@ -20,7 +20,11 @@ fn no_host() {
 
 #[test]
 fn two_hosts_that_differ() {
-    refused("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, "bad-request");
+    refused(
+        "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+        400,
+        "bad-request",
+    );
 }
 
 #[test]
@@ -37,7 +41,10 @@ fn two_lengths_that_differ() {
 
 #[test]
 fn a_head_over_64_kib() {
-    let head = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(66_000));
+    let head = format!(
+        "GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n",
+        "x".repeat(66_000)
+    );
     refused(head, 431, "head-too-large");
 }
 
@@ -54,7 +61,15 @@ fn dot_segments_plain_and_encoded() {
     let upstream = Server::fixed(200, "");
     let proxy = Setup::new(&upstream).start();
     for target in [
-        "/a/../b", "/..", "/.", "/a/./b", "/a/%2e%2e/b", "/%2E", "/a/.%2e", "/a/%2e./b", "/a/..?x",
+        "/a/../b",
+        "/..",
+        "/.",
+        "/a/./b",
+        "/a/%2e%2e/b",
+        "/%2E",
+        "/a/.%2e",
+        "/a/%2e./b",
+        "/a/..?x",
     ] {
         proxy.get(target).problem(400, "ambiguous-path");
     }

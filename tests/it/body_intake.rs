@@ -25,16 +25,24 @@ fn spool_files(proxy: &Raincheck) -> Vec<String> {
 fn bodies_of_every_size_arrive_unchanged() {
     let upstream = Server::fixed(200, "");
     let proxy = Setup::new(&upstream).start();
-    for (n, size) in [0, 1, 131_071, 131_072, 131_073, 1_000_000].into_iter().enumerate() {
+    for (n, size) in [0, 1, 131_071, 131_072, 131_073, 1_000_000]
+        .into_iter()
+        .enumerate()
+    {
         let body: Vec<u8> = (0..size).map(|n| (n % 253) as u8).collect();
         let run = proxy.run(&Ask::post("/?async=true", &body));
         proxy.finished(&run);
         let seen = &upstream.wait_for(n + 1)[n];
         assert_eq!(seen.body.len(), size);
         assert!(seen.body == body, "{size} bytes differ");
-        assert_eq!(seen.header("content-length"), Some(size.to_string().as_str()));
+        assert_eq!(
+            seen.header("content-length"),
+            Some(size.to_string().as_str())
+        );
     }
-    crate::harness::eventually("an empty spool", || spool_files(&proxy).is_empty().then_some(()));
+    crate::harness::eventually("an empty spool", || {
+        spool_files(&proxy).is_empty().then_some(())
+    });
 }
 
 #[test]
@@ -85,11 +93,16 @@ fn a_refused_request_is_not_told_to_continue() {
 #[test]
 fn a_declared_length_over_the_limit_is_refused_at_once() {
     let upstream = Server::fixed(200, "");
-    let proxy = Setup::new(&upstream).set("limits.request_body", "1 KiB").start();
+    let proxy = Setup::new(&upstream)
+        .set("limits.request_body", "1 KiB")
+        .start();
     let mut wire = proxy.wire();
     wire.send("POST /?async=true HTTP/1.1\r\nHost: a\r\nContent-Length: 1025\r\n\r\n");
     let detail = wire.reply().problem(413, "request-too-large");
-    assert!(detail.contains("1 KiB") || detail.contains("1024") || detail.contains("1,024"), "{detail}");
+    assert!(
+        detail.contains("1 KiB") || detail.contains("1024") || detail.contains("1,024"),
+        "{detail}"
+    );
     wire.assert_closed();
     proxy.run(&Ask::post("/?async=true", "x".repeat(1024)));
 }
@@ -97,7 +110,9 @@ fn a_declared_length_over_the_limit_is_refused_at_once() {
 #[test]
 fn a_chunked_body_over_the_limit_is_refused_midway() {
     let upstream = Server::fixed(200, "");
-    let proxy = Setup::new(&upstream).set("limits.request_body", "1 KiB").start();
+    let proxy = Setup::new(&upstream)
+        .set("limits.request_body", "1 KiB")
+        .start();
     let mut wire = proxy.wire();
     wire.send("POST /?async=true HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n");
     wire.send(format!("400\r\n{}\r\n", "x".repeat(1024)));
@@ -113,7 +128,10 @@ fn a_client_that_leaves_midway_leaves_nothing_behind() {
     let proxy = Setup::new(&upstream).start();
     for size in [100, 300_000] {
         let mut wire = proxy.wire();
-        wire.send(format!("POST /?async=true HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n", 2 * size));
+        wire.send(format!(
+            "POST /?async=true HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n",
+            2 * size
+        ));
         wire.send("x".repeat(size));
         wire.finish();
         drop(wire);
@@ -122,7 +140,9 @@ fn a_client_that_leaves_midway_leaves_nothing_behind() {
         wire.send(format!("{size:x}\r\n{}\r\n", "x".repeat(size)));
         drop(wire);
     }
-    crate::harness::eventually("an empty spool", || spool_files(&proxy).is_empty().then_some(()));
+    crate::harness::eventually("an empty spool", || {
+        spool_files(&proxy).is_empty().then_some(())
+    });
     assert_eq!(proxy.metric("raincheck_store_runs_accepted", &[]), 0.0);
     assert!(upstream.seen().is_empty());
 }
@@ -130,7 +150,9 @@ fn a_client_that_leaves_midway_leaves_nothing_behind() {
 #[test]
 fn a_body_that_stalls_is_408() {
     let upstream = Server::fixed(200, "");
-    let proxy = Setup::new(&upstream).set("limits.body_idle_timeout", "100ms").start();
+    let proxy = Setup::new(&upstream)
+        .set("limits.body_idle_timeout", "100ms")
+        .start();
     let mut wire = proxy.wire();
     wire.send("POST /?async=true HTTP/1.1\r\nHost: a\r\nContent-Length: 10\r\n\r\nabc");
     wire.reply().problem(408, "request-timeout");
@@ -159,7 +181,9 @@ fn a_body_that_drips_for_too_long_is_408() {
 #[test]
 fn past_the_memory_budget_bodies_are_spooled_and_arrive_unchanged() {
     let upstream = Server::fixed(200, "");
-    let proxy = Setup::new(&upstream).set("limits.intake_memory", "1 KiB").start();
+    let proxy = Setup::new(&upstream)
+        .set("limits.intake_memory", "1 KiB")
+        .start();
     let run = proxy.run(&Ask::post("/?async=true", "y".repeat(50_000)));
     proxy.finished(&run);
     assert_eq!(upstream.only().body, "y".repeat(50_000).as_bytes());

@@ -10,7 +10,9 @@ fn a_queued_run_ends_at_once_and_is_never_sent() {
         wait.wait();
         answer.ok("")
     });
-    let proxy = Setup::new(&upstream).set("route.async.concurrency", 1).start();
+    let proxy = Setup::new(&upstream)
+        .set("route.async.concurrency", 1)
+        .start();
     let first = proxy.run(&Ask::get("/first?async=true"));
     upstream.wait_for(1);
     let second = proxy.run(&Ask::get("/second?async=true"));
@@ -19,7 +21,10 @@ fn a_queued_run_ends_at_once_and_is_never_sent() {
     assert_eq!(reply.json()["state"], "cancelled");
     assert_eq!(reply.header("raincheck-run-state"), Some("cancelled"));
     let record = proxy.record(&second);
-    assert_eq!((&record["state"], &record["success"]), (&"cancelled".into(), &false.into()));
+    assert_eq!(
+        (&record["state"], &record["success"]),
+        (&"cancelled".into(), &false.into())
+    );
     proxy.response(&second).problem(409, "run-cancelled");
     gate.open();
     proxy.finished(&first);
@@ -41,7 +46,10 @@ fn a_running_run_is_cancelled_by_closing_its_upstream_connection() {
     let run = proxy.run(&Ask::get(format!("/?async=true&webhookEndpoint={url}")));
     upstream.wait_for(1);
     let reply = proxy.ask(&Ask::new("DELETE", &run.location));
-    assert_eq!((reply.status, reply.json()["state"].clone()), (202, "cancelled".into()));
+    assert_eq!(
+        (reply.status, reply.json()["state"].clone()),
+        (202, "cancelled".into())
+    );
     closed.wait();
     // Again, it is the same answer; the webhook is told.
     assert_eq!(proxy.ask(&Ask::new("DELETE", &run.location)).status, 202);
@@ -66,6 +74,8 @@ fn who_may_not_look_may_not_cancel() {
     let upstream = Server::new(|_, answer| answer.until_closed());
     let proxy = Setup::new(&upstream).start();
     let run = proxy.run(&Ask::get("/?async=true").header("Authorization", "Bearer a"));
-    proxy.ask(&Ask::new("DELETE", run.bare())).problem(404, "unknown-run");
+    proxy
+        .ask(&Ask::new("DELETE", run.bare()))
+        .problem(404, "unknown-run");
     assert_ne!(proxy.record(&run)["state"], "cancelled");
 }

@@ -14,7 +14,11 @@ fn raincheck(arguments: &[&str], folder: &std::path::Path) -> (i32, String, Stri
         .output()
         .expect("run");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-    (output.status.code().expect("a code"), text(output.stdout), text(output.stderr))
+    (
+        output.status.code().expect("a code"),
+        text(output.stdout),
+        text(output.stderr),
+    )
 }
 
 fn check(config: &str) -> (i32, String) {
@@ -40,8 +44,23 @@ fn every_problem_is_told_at_once_with_line_and_column() {
     );
     assert_eq!(code, 64, "{said}");
     for expected in [
-        ":2:", "threds", "threads", ":4:", "request_body", ":6:", "caller_endpoints", "listed", ":8:", "peers",
-        ":10:", "path", ":11:", "gone", ":13:", "response_grace_period", "12",
+        ":2:",
+        "threds",
+        "threads",
+        ":4:",
+        "request_body",
+        ":6:",
+        "caller_endpoints",
+        "listed",
+        ":8:",
+        "peers",
+        ":10:",
+        "path",
+        ":11:",
+        "gone",
+        ":13:",
+        "response_grace_period",
+        "12",
     ] {
         assert!(said.contains(expected), "{expected:?} is not in:\n{said}");
     }

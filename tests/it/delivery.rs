@@ -1,8 +1,8 @@
 //! Webhooks: what arrives, how it is signed, and what happens when it does not.
 
 use crate::harness::{
-    Ask, Gate, Raincheck, RunHandle, Seen, Server, Setup, cerebrium_signature, encoded, eventually, free_port,
-    standard_signature,
+    Ask, Gate, Raincheck, RunHandle, Seen, Server, Setup, cerebrium_signature, encoded, eventually,
+    free_port, standard_signature,
 };
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -23,16 +23,25 @@ fn delivered(setup: Setup, receiver: &Server, ask: &Ask) -> (Raincheck, RunHandl
 #[test]
 fn the_delivery_is_the_response_body_with_these_headers_and_no_more() {
     let upstream = Server::new(|_, answer| {
-        let headers = [("Content-Type", "application/x-any"), ("X-App", "1"), ("Set-Cookie", "a=b")];
+        let headers = [
+            ("Content-Type", "application/x-any"),
+            ("X-App", "1"),
+            ("Set-Cookie", "a=b"),
+        ];
         answer.reply(201, &headers, b"\x00\xff{}")
     });
     let receiver = Server::fixed(204, "");
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let ask = with_webhook(&receiver).header("traceparent", trace).header("Authorization", "Bearer t");
+    let ask = with_webhook(&receiver)
+        .header("traceparent", trace)
+        .header("Authorization", "Bearer t");
     let setup = Setup::new(&upstream).set("webhook.signing_secrets", vec![SECRET, OLD_SECRET]);
     let (proxy, run, seen) = delivered(setup, &receiver, &ask);
     let seen = &seen[0];
-    assert_eq!((seen.method.as_str(), seen.target.as_str()), ("POST", "/hook?a=1"));
+    assert_eq!(
+        (seen.method.as_str(), seen.target.as_str()),
+        ("POST", "/hook?a=1")
+    );
     assert_eq!(seen.body, b"\x00\xff{}");
     assert_eq!(seen.header("content-type"), Some("application/x-any"));
     assert_eq!(seen.run_id(), run.id);
@@ -41,18 +50,44 @@ fn the_delivery_is_the_response_body_with_these_headers_and_no_more() {
     assert_eq!(seen.header("raincheck-run-reason"), None);
     assert_eq!(seen.header("raincheck-upstream-status"), Some("201"));
     assert_eq!(seen.header("raincheck-delivery-attempt"), Some("1"));
-    assert_eq!(seen.header("traceparent").map(|t| &t[..35]), Some(&trace[..35]));
+    assert_eq!(
+        seen.header("traceparent").map(|t| &t[..35]),
+        Some(&trace[..35])
+    );
     let version = env!("CARGO_PKG_VERSION");
-    assert_eq!(seen.header("user-agent"), Some(format!("raincheck/{version}").as_str()));
+    assert_eq!(
+        seen.header("user-agent"),
+        Some(format!("raincheck/{version}").as_str())
+    );
     assert!(seen.header("cdn-loop").is_some());
-    let expected = format!("{} {}", standard_signature(SECRET, seen), standard_signature(OLD_SECRET, seen));
+    let expected = format!(
+        "{} {}",
+        standard_signature(SECRET, seen),
+        standard_signature(OLD_SECRET, seen)
+    );
     assert_eq!(seen.header("webhook-signature"), Some(expected.as_str()));
-    let mut names: Vec<_> = seen.headers.iter().map(|(name, _)| name.to_lowercase()).collect();
+    let mut names: Vec<_> = seen
+        .headers
+        .iter()
+        .map(|(name, _)| name.to_lowercase())
+        .collect();
     names.sort();
     let known = [
-        "accept", "cdn-loop", "content-length", "content-type", "host", "raincheck-delivery-attempt",
-        "raincheck-run-id", "raincheck-run-state", "raincheck-upstream-status", "traceparent", "user-agent",
-        "webhook-id", "webhook-signature", "webhook-timestamp", "x-request-id",
+        "accept",
+        "cdn-loop",
+        "content-length",
+        "content-type",
+        "host",
+        "raincheck-delivery-attempt",
+        "raincheck-run-id",
+        "raincheck-run-state",
+        "raincheck-upstream-status",
+        "traceparent",
+        "user-agent",
+        "webhook-id",
+        "webhook-signature",
+        "webhook-timestamp",
+        "x-request-id",
     ];
     for name in &names {
         assert!(known.contains(&name.as_str()), "{name} in {names:?}");
@@ -71,7 +106,10 @@ fn the_callers_secret_signs_in_cerebriums_way_and_goes_nowhere_else() {
     let ask = with_webhook(&receiver).header("X-Webhook-Secret", "hush hush");
     let (proxy, _run, seen) = delivered(Setup::new(&upstream), &receiver, &ask);
     let expected = cerebrium_signature("hush hush", &seen[0]);
-    assert_eq!(seen[0].header("x-cerebrium-webhook-signature"), Some(expected.as_str()));
+    assert_eq!(
+        seen[0].header("x-cerebrium-webhook-signature"),
+        Some(expected.as_str())
+    );
     assert_eq!(seen[0].header("webhook-signature"), None);
     assert_eq!(upstream.only().header("x-webhook-secret"), None);
     assert!(!proxy.log().contains("hush hush"));
@@ -82,7 +120,10 @@ fn the_callers_secret_signs_in_cerebriums_way_and_goes_nowhere_else() {
 fn drop_and_search(mut proxy: Raincheck, secret: &[u8]) {
     proxy.terminate();
     assert_eq!(proxy.wait().code(), Some(0));
-    for entry in std::fs::read_dir(proxy.store_folder()).expect("folder").flatten() {
+    for entry in std::fs::read_dir(proxy.store_folder())
+        .expect("folder")
+        .flatten()
+    {
         if entry.path().is_file() {
             let bytes = std::fs::read(entry.path()).expect("read");
             let found = bytes.windows(secret.len()).any(|window| window == secret);
@@ -100,9 +141,15 @@ fn failures_are_told_with_their_reason_and_the_problem() {
     assert_eq!(seen.header("raincheck-run-state"), Some("failed"));
     assert_eq!(seen.header("raincheck-run-reason"), Some("broken"));
     assert_eq!(seen.header("raincheck-upstream-status"), None);
-    assert_eq!(seen.header("content-type"), Some("application/problem+json"));
+    assert_eq!(
+        seen.header("content-type"),
+        Some("application/problem+json")
+    );
     let document: serde_json::Value = serde_json::from_slice(&seen.body).expect("json");
-    assert_eq!((&document["code"], &document["run_id"]), (&"broken".into(), &run.id.as_str().into()));
+    assert_eq!(
+        (&document["code"], &document["run_id"]),
+        (&"broken".into(), &run.id.as_str().into())
+    );
 }
 
 #[test]
@@ -117,9 +164,15 @@ fn a_failed_attempt_is_tried_again_stamped_and_signed_anew() {
     let (proxy, run, seen) = delivered(setup, &receiver, &with_webhook(&receiver));
     assert_eq!(seen.len(), 3);
     for (n, one) in seen.iter().enumerate() {
-        assert_eq!(one.header("raincheck-delivery-attempt"), Some((n + 1).to_string().as_str()));
+        assert_eq!(
+            one.header("raincheck-delivery-attempt"),
+            Some((n + 1).to_string().as_str())
+        );
         assert_eq!(one.header("webhook-id"), seen[0].header("webhook-id"));
-        assert_eq!(one.header("webhook-signature"), Some(standard_signature(SECRET, one).as_str()));
+        assert_eq!(
+            one.header("webhook-signature"),
+            Some(standard_signature(SECRET, one).as_str())
+        );
         assert_eq!(one.body, b"body");
     }
     assert_eq!(proxy.record(&run)["delivery"]["attempts"], 3);
@@ -136,7 +189,10 @@ fn after_the_last_attempt_a_delivery_is_dead_and_kept() {
     assert_eq!(record["state"], "succeeded");
     assert_eq!(record["delivery"]["state"], "dead");
     assert_eq!(record["delivery"]["last_status"], 503);
-    assert_eq!(proxy.metric("raincheck_store_deliveries", &[("state", "dead")]), 1.0);
+    assert_eq!(
+        proxy.metric("raincheck_store_deliveries", &[("state", "dead")]),
+        1.0
+    );
     assert_eq!(proxy.response(&run).text(), "body");
 }
 
@@ -232,7 +288,9 @@ fn a_name_that_leads_to_a_refused_address_is_unreachable_to_the_public() {
     let receiver = Server::fixed(200, "");
     let host = hostname();
     let Some(host) = host else { return };
-    let proxy = Setup::new(&upstream).set("webhook.allow_networks", Vec::<String>::new()).start();
+    let proxy = Setup::new(&upstream)
+        .set("webhook.allow_networks", Vec::<String>::new())
+        .start();
     let url = encoded(&format!("http://{host}:{}/", receiver.address().port()));
     let run = proxy.run(&Ask::get(format!("/?async=true&webhookEndpoint={url}")));
     let record = proxy.delivered(&run);
@@ -242,7 +300,10 @@ fn a_name_that_leads_to_a_refused_address_is_unreachable_to_the_public() {
 
 /// This machine's own name, if it leads to an address that the guard refuses.
 fn hostname() -> Option<String> {
-    let name = std::fs::read_to_string("/etc/hostname").ok()?.trim().to_owned();
+    let name = std::fs::read_to_string("/etc/hostname")
+        .ok()?
+        .trim()
+        .to_owned();
     let mut addresses = std::net::ToSocketAddrs::to_socket_addrs(&(name.as_str(), 0)).ok()?;
     let refused = addresses.all(|address| match address.ip() {
         std::net::IpAddr::V4(ip) => ip.is_loopback() || ip.is_private() || ip.is_link_local(),
@@ -267,7 +328,9 @@ fn on_narrows_which_ends_are_told() {
         answer.reply(status, &[], "")
     });
     let receiver = Server::fixed(200, "");
-    let proxy = Setup::new(&upstream).set("webhook.on", vec!["failed"]).start();
+    let proxy = Setup::new(&upstream)
+        .set("webhook.on", vec!["failed"])
+        .start();
     let url = encoded(&receiver.url("/"));
     let good = proxy.run(&Ask::get(format!("/good?async=true&webhookEndpoint={url}")));
     assert_eq!(proxy.finished(&good)["delivery"], serde_json::Value::Null);
@@ -301,15 +364,26 @@ fn a_slow_receiver_does_not_hold_up_another() {
 fn retry_after_moves_the_next_attempt() {
     let upstream = Server::fixed(200, "");
     let receiver = Server::new(|_, answer| answer.reply(503, &[("Retry-After", "7200")], ""));
-    let proxy = Setup::new(&upstream).set("webhook.schedule", vec!["0s", "1h", "1h"]).start();
+    let proxy = Setup::new(&upstream)
+        .set("webhook.schedule", vec!["0s", "1h", "1h"])
+        .start();
     let run = proxy.run(&with_webhook(&receiver));
     let record = eventually("a failed attempt", || {
         let record = proxy.record(&run);
         (record["delivery"]["last_status"] == 503).then_some(record)
     });
     assert_eq!(record["delivery"]["state"], "pending");
-    let next = humantime::parse_rfc3339(record["delivery"]["next_attempt_at"].as_str().expect("next")).expect("time");
-    let ended = humantime::parse_rfc3339(record["finished_at"].as_str().expect("end")).expect("time");
+    let next = humantime::parse_rfc3339(
+        record["delivery"]["next_attempt_at"]
+            .as_str()
+            .expect("next"),
+    )
+    .expect("time");
+    let ended =
+        humantime::parse_rfc3339(record["finished_at"].as_str().expect("end")).expect("time");
     let wait = next.duration_since(ended).expect("later").as_secs();
-    assert!((7100..=8700).contains(&wait), "{wait} s: max(1 h, min(2 h, 2 x 1 h))");
+    assert!(
+        (7100..=8700).contains(&wait),
+        "{wait} s: max(1 h, min(2 h, 2 x 1 h))"
+    );
 }

@@ -16,7 +16,10 @@ fn the_202_is_exact() {
     assert_eq!(reply.header("cache-control"), Some("no-store"));
     assert_eq!(reply.header("referrer-policy"), Some("no-referrer"));
     let location = reply.header("location").expect("location");
-    assert!(location.starts_with(&format!("/_raincheck/runs/{id}?token=")), "{location}");
+    assert!(
+        location.starts_with(&format!("/_raincheck/runs/{id}?token=")),
+        "{location}"
+    );
     assert_eq!(id.len(), 36);
     assert_eq!(&id[14..15], "7", "a UUIDv7");
     assert_eq!(reply.header("preference-applied"), None);
@@ -26,7 +29,11 @@ fn the_202_is_exact() {
 #[test]
 fn the_run_gets_what_a_synchronous_call_would_have_had() {
     let upstream = Server::new(|seen, answer| {
-        answer.reply(201, &[("Content-Type", "text/x"), ("X-Echo", "é")], &seen.body)
+        answer.reply(
+            201,
+            &[("Content-Type", "text/x"), ("X-Echo", "é")],
+            &seen.body,
+        )
     });
     let proxy = Setup::new(&upstream).start();
     let sync = proxy.ask(&Ask::post("/run?a=1", "payload"));
@@ -46,7 +53,9 @@ fn the_run_gets_what_a_synchronous_call_would_have_had() {
 fn any_method_and_any_case_of_true() {
     let upstream = Server::fixed(200, "");
     let proxy = Setup::new(&upstream).start();
-    for method in ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND"] {
+    for method in [
+        "GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND",
+    ] {
         let run = proxy.run(&Ask::new(method, "/?async=true"));
         assert_eq!(proxy.finished(&run)["method"], method);
     }
@@ -59,9 +68,22 @@ fn any_method_and_any_case_of_true() {
 fn other_values_ask_for_nothing() {
     let upstream = Server::fixed(200, "sync");
     let proxy = Setup::new(&upstream).start();
-    for query in ["async", "async=", "async=1", "async=yes", "async=false", "Async=true", "xasync=true", "a=async=true"] {
+    for query in [
+        "async",
+        "async=",
+        "async=1",
+        "async=yes",
+        "async=false",
+        "Async=true",
+        "xasync=true",
+        "a=async=true",
+    ] {
         let reply = proxy.get(format!("/?{query}"));
-        assert_eq!((reply.status, reply.text()), (200, "sync".into()), "{query}");
+        assert_eq!(
+            (reply.status, reply.text()),
+            (200, "sync".into()),
+            "{query}"
+        );
     }
 }
 
@@ -70,8 +92,14 @@ fn repeated_async_must_agree() {
     let upstream = Server::fixed(200, "");
     let proxy = Setup::new(&upstream).start();
     proxy.run(&Ask::get("/?async=true&async=TRUE"));
-    for query in ["async=true&async=false", "async=&async=true", "async&x=1&async=true"] {
-        proxy.get(format!("/?{query}")).problem(400, "repeated-parameter");
+    for query in [
+        "async=true&async=false",
+        "async=&async=true",
+        "async&x=1&async=true",
+    ] {
+        proxy
+            .get(format!("/?{query}"))
+            .problem(400, "repeated-parameter");
     }
     assert_eq!(proxy.get("/?async=false&async=0").status, 200);
 }
@@ -97,7 +125,10 @@ fn the_connection_stays_open_after_a_202() {
     let proxy = Setup::new(&upstream).start();
     let mut wire = proxy.wire();
     for n in 0..3 {
-        let reply = proxy.ask_on(&mut wire, &Ask::post("/?async=true", "x".repeat(n * 100_000)));
+        let reply = proxy.ask_on(
+            &mut wire,
+            &Ask::post("/?async=true", "x".repeat(n * 100_000)),
+        );
         assert_eq!(reply.status, 202);
         assert_eq!(proxy.ask_on(&mut wire, &Ask::get("/")).status, 200);
     }
@@ -117,7 +148,9 @@ fn a_preflight_always_passes_through() {
 #[test]
 fn relaxed_durability_says_so() {
     let upstream = Server::fixed(200, "");
-    let proxy = Setup::new(&upstream).set("store.durability", "relaxed").start();
+    let proxy = Setup::new(&upstream)
+        .set("store.durability", "relaxed")
+        .start();
     let reply = proxy.get("/?async=true");
     assert_eq!(reply.header("raincheck-durability"), Some("relaxed"));
 }
@@ -134,16 +167,26 @@ fn a_public_url_makes_the_location_absolute() {
         wire.reply()
     };
     let location = reply.header("location").expect("location");
-    assert!(location.starts_with("https://api.example.com/_raincheck/runs/"), "{location}");
+    assert!(
+        location.starts_with("https://api.example.com/_raincheck/runs/"),
+        "{location}"
+    );
 }
 
 #[test]
 fn without_a_public_prefix_there_is_no_location() {
     let upstream = Server::fixed(200, "");
-    let proxy = Setup::new(&upstream).set("server.public_prefix", "").start();
+    let proxy = Setup::new(&upstream)
+        .set("server.public_prefix", "")
+        .start();
     let reply = proxy.get("/?async=true");
     assert_eq!(reply.status, 202);
     assert_eq!(reply.header("location"), None);
     assert_eq!(proxy.get("/_raincheck/runs/x").text(), "");
-    assert!(upstream.wait_for(2).iter().any(|s| s.target == "/_raincheck/runs/x"));
+    assert!(
+        upstream
+            .wait_for(2)
+            .iter()
+            .any(|s| s.target == "/_raincheck/runs/x")
+    );
 }

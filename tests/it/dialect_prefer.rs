@@ -18,7 +18,12 @@ fn the_202_is_exact() {
     assert_eq!(reply.header("retry-after"), Some("1"));
     assert_eq!(reply.header("content-type"), Some("application/json"));
     assert_eq!(reply.header("cache-control"), Some("no-store"));
-    assert!(reply.header("location").expect("location").starts_with("/_raincheck/runs/"));
+    assert!(
+        reply
+            .header("location")
+            .expect("location")
+            .starts_with("/_raincheck/runs/")
+    );
 }
 
 #[test]
@@ -36,7 +41,12 @@ fn spellings_of_the_preference() {
     }
     let lines = prefer("return=minimal").header("prefer", "respond-async");
     assert_eq!(proxy.ask(&lines).status, 202);
-    for value in ["respond-asynchronously", "x=respond-async", "foo=\"respond-async\"", "handling=strict"] {
+    for value in [
+        "respond-asynchronously",
+        "x=respond-async",
+        "foo=\"respond-async\"",
+        "handling=strict",
+    ] {
         assert_eq!(proxy.ask(&prefer(value)).status, 200, "{value}");
     }
 }
@@ -70,9 +80,13 @@ fn a_query_dialect_wins_without_an_error() {
 #[test]
 fn a_route_speaks_only_the_dialects_it_lists() {
     let upstream = Server::fixed(200, "");
-    let proxy = Setup::new(&upstream).set("route.async.dialects", vec!["cerebrium"]).start();
+    let proxy = Setup::new(&upstream)
+        .set("route.async.dialects", vec!["cerebrium"])
+        .start();
     assert_eq!(proxy.ask(&prefer("respond-async")).status, 200);
     assert_eq!(upstream.only().header("prefer"), Some("respond-async"));
-    let proxy = Setup::new(&upstream).set("route.async.dialects", vec!["prefer"]).start();
+    let proxy = Setup::new(&upstream)
+        .set("route.async.dialects", vec!["prefer"])
+        .start();
     assert_eq!(proxy.get("/?async=true").status, 200);
 }

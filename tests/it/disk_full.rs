@@ -34,6 +34,10 @@ fn fill(folder: &Path) {
 }
 
 #[test]
+#[expect(
+    clippy::print_stderr,
+    reason = "who runs the tests is told what was not tested"
+)]
 fn a_full_disk_refuses_runs_and_nothing_else() {
     let gate = Gate::shut();
     let wait = gate.clone();

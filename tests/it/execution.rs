@@ -10,7 +10,10 @@ fn ended(setup: Setup, ask: &Ask) -> (Value, Reply) {
     let run = proxy.run(ask);
     let record = proxy.finished(&run);
     let response = proxy.response(&run);
-    let labels = [("route", "app"), ("state", record["state"].as_str().expect("state"))];
+    let labels = [
+        ("route", "app"),
+        ("state", record["state"].as_str().expect("state")),
+    ];
     assert_eq!(proxy.metric("raincheck_runs_finished_total", &labels), 1.0);
     (record, response)
 }
@@ -34,7 +37,10 @@ fn a_status_below_400_is_a_success() {
     for status in [200, 204, 302, 399] {
         let upstream = Server::new(move |_, answer| answer.reply(status, &[], ""));
         let (record, response) = ended(Setup::new(&upstream), &post());
-        assert_eq!((&record["state"], &record["success"]), (&json!("succeeded"), &json!(true)));
+        assert_eq!(
+            (&record["state"], &record["success"]),
+            (&json!("succeeded"), &json!(true))
+        );
         assert_eq!(record["reason"], Value::Null);
         assert_eq!(response.status, status);
     }
@@ -46,7 +52,10 @@ fn a_status_from_400_is_a_failure_whose_response_is_the_upstreams() {
         let upstream = Server::fixed(status, "their words");
         let (record, response) = ended(Setup::new(&upstream), &post());
         assert_eq!(record["reason"], "upstream_status");
-        assert_eq!((response.status, response.text()), (status, "their words".into()));
+        assert_eq!(
+            (response.status, response.text()),
+            (status, "their words".into())
+        );
         assert_eq!(response.header("raincheck-error"), None);
         assert_eq!(record["attempts"], 1);
         assert_eq!(upstream.seen().len(), 1);
@@ -65,7 +74,8 @@ fn success_statuses_can_say_otherwise() {
 
 #[test]
 fn an_upstream_that_refuses_is_tried_until_the_grace_period_is_over() {
-    let setup = Setup::to(&free_port().to_string()).set("route.async.response_grace_period", "1500ms");
+    let setup =
+        Setup::to(&free_port().to_string()).set("route.async.response_grace_period", "1500ms");
     let ended = ended(setup, &post());
     assert_failed(&ended, "unreachable", 502);
     assert!(ended.0["attempts"].as_u64().expect("attempts") >= 2);
@@ -173,7 +183,10 @@ fn an_answer_over_the_limit_fails_and_its_connection_is_closed() {
     assert_failed(&ended(setup(), &post()), "response_too_large", 502);
     let upstream = Server::new(|_, answer| {
         answer.raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")?;
-        while answer.raw(format!("10000\r\n{}\r\n", "x".repeat(65_536))).is_ok() {}
+        while answer
+            .raw(format!("10000\r\n{}\r\n", "x".repeat(65_536)))
+            .is_ok()
+        {}
         answer.close()
     });
     let setup = Setup::new(&upstream).set("limits.response_body", "1 MiB");
@@ -194,7 +207,8 @@ fn long_answers_below_the_limit_are_kept_whole() {
 #[test]
 fn interim_answers_and_trailers_are_dropped() {
     let upstream = Server::new(|_, answer| {
-        answer.raw("HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")?;
+        answer
+            .raw("HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")?;
         answer.raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n3\r\nabc\r\n0\r\nX-T: 1\r\n\r\n")
     });
     let (record, response) = ended(Setup::new(&upstream), &post());

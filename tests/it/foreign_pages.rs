@@ -13,7 +13,8 @@ fn setting() -> (Server, Server, Raincheck) {
 
 fn ask(receiver: &Server, path: &str) -> Ask {
     let url = encoded(&receiver.url("/h"));
-    Ask::post(format!("{path}?async=true&webhookEndpoint={url}"), "x").header("Host", "shop.example")
+    Ask::post(format!("{path}?async=true&webhookEndpoint={url}"), "x")
+        .header("Host", "shop.example")
 }
 
 #[test]
@@ -57,7 +58,11 @@ fn the_applications_own_pages_may() {
             .header("Sec-Fetch-Mode", "cors")
             .header("Cookie", "session=1"),
     );
-    proxy.run(&ask(&receiver, "/").header("Origin", "http://shop.example").header("Cookie", "a=b"));
+    proxy.run(
+        &ask(&receiver, "/")
+            .header("Origin", "http://shop.example")
+            .header("Cookie", "a=b"),
+    );
     proxy.run(&ask(&receiver, "/open").header("Origin", "https://app.example"));
     // The scheme belongs to the origin.
     let other = ask(&receiver, "/").header("Origin", "https://shop.example");
@@ -68,5 +73,9 @@ fn the_applications_own_pages_may() {
 fn a_program_needs_no_proof_and_nobody_needs_one_without_a_webhook() {
     let (_upstream, receiver, proxy) = setting();
     proxy.run(&ask(&receiver, "/").header("User-Agent", "curl/8"));
-    proxy.run(&Ask::post("/?async=true", "").header("Cookie", "a=b").header("Sec-Fetch-Site", "cross-site"));
+    proxy.run(
+        &Ask::post("/?async=true", "")
+            .header("Cookie", "a=b")
+            .header("Sec-Fetch-Site", "cross-site"),
+    );
 }

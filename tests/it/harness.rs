@@ -7,7 +7,7 @@ mod server;
 mod signature;
 mod wire;
 
-pub(crate) use books::{assert_balanced, lines, metric};
+pub(crate) use books::{assert_balanced, lines};
 pub(crate) use gate::{Gate, eventually};
 pub(crate) use process::{PROGRAM, Raincheck, RunHandle, Setup, free_port, try_get};
 pub(crate) use server::{Answer, Seen, Server};

@@ -13,10 +13,15 @@ struct Tls {
 }
 
 fn tls(upstream: &Server) -> Tls {
-    let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("certificate");
+    let made =
+        rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("certificate");
     let setup = Setup::new(upstream);
     fs::write(setup.folder().join("cert.pem"), made.cert.pem()).expect("write");
-    fs::write(setup.folder().join("key.pem"), made.signing_key.serialize_pem()).expect("write");
+    fs::write(
+        setup.folder().join("key.pem"),
+        made.signing_key.serialize_pem(),
+    )
+    .expect("write");
     let listener = json!([{"address": "", "tls": {"cert": "cert.pem", "key": "key.pem"}}]);
     let setup = setup.set("listener", toml::Value::try_from(listener).expect("toml"));
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -36,12 +41,26 @@ async fn runs_and_pass_through_over_http2() {
     let proxy = setup.start_unkept();
     let base = format!("https://localhost:{}", proxy.public().port());
 
-    let sync = client.post(format!("{base}/sync?a=1")).body("hello").send().await.expect("answer");
-    assert_eq!((sync.version(), sync.status().as_u16()), (Version::HTTP_2, 200));
+    let sync = client
+        .post(format!("{base}/sync?a=1"))
+        .body("hello")
+        .send()
+        .await
+        .expect("answer");
+    assert_eq!(
+        (sync.version(), sync.status().as_u16()),
+        (Version::HTTP_2, 200)
+    );
     let seen = upstream.wait_for(1)[0].clone();
-    assert_eq!((seen.target.as_str(), seen.text().as_str()), ("/sync?a=1", "hello"));
+    assert_eq!(
+        (seen.target.as_str(), seen.text().as_str()),
+        ("/sync?a=1", "hello")
+    );
     assert_eq!(seen.header("x-forwarded-proto"), Some("https"));
-    assert_eq!(seen.header("host"), Some(format!("localhost:{}", proxy.public().port()).as_str()));
+    assert_eq!(
+        seen.header("host"),
+        Some(format!("localhost:{}", proxy.public().port()).as_str())
+    );
 
     let accepted = client
         .post(format!("{base}/run?async=true"))
@@ -49,21 +68,35 @@ async fn runs_and_pass_through_over_http2() {
         .send()
         .await
         .expect("answer");
-    assert_eq!((accepted.version(), accepted.status().as_u16()), (Version::HTTP_2, 202));
+    assert_eq!(
+        (accepted.version(), accepted.status().as_u16()),
+        (Version::HTTP_2, 202)
+    );
     let header = |name: &str| accepted.headers()[name].to_str().expect("text").to_owned();
     let (id, location) = (header("x-request-id"), header("location"));
-    assert_eq!(accepted.text().await.expect("body"), format!("{{\"run_id\":\"{id}\"}}\n"));
+    assert_eq!(
+        accepted.text().await.expect("body"),
+        format!("{{\"run_id\":\"{id}\"}}\n")
+    );
     let seen = upstream.wait_for(2)[1].clone();
     assert_eq!((seen.target.as_str(), seen.body.len()), ("/run", 200_000));
     assert_eq!(seen.header("x-forwarded-proto"), Some("https"));
     let mut record = serde_json::Value::Null;
     while record["state"] != "succeeded" {
-        let reply = client.get(format!("{base}{location}")).send().await.expect("answer");
+        let reply = client
+            .get(format!("{base}{location}"))
+            .send()
+            .await
+            .expect("answer");
         record = serde_json::from_str(&reply.text().await.expect("body")).expect("json");
         assert_ne!(record["state"], "failed");
     }
     let response = location.replacen('?', "/response?", 1);
-    let replay = client.get(format!("{base}{response}")).send().await.expect("answer");
+    let replay = client
+        .get(format!("{base}{response}"))
+        .send()
+        .await
+        .expect("answer");
     assert_eq!(replay.status(), 200);
     assert_eq!(replay.headers()["cache-control"], "private, no-store");
 }
@@ -81,7 +114,10 @@ async fn http1_over_tls_works_too() {
         .expect("client");
     let url = format!("https://localhost:{}/", proxy.public().port());
     let reply = client.get(url).send().await.expect("answer");
-    assert_eq!((reply.version(), reply.text().await.expect("body")), (Version::HTTP_11, "fine".into()));
+    assert_eq!(
+        (reply.version(), reply.text().await.expect("body")),
+        (Version::HTTP_11, "fine".into())
+    );
 }
 
 #[tokio::test]

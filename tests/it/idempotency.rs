@@ -28,7 +28,9 @@ fn the_same_key_with_another_request_is_422() {
     let upstream = Server::fixed(200, "");
     let proxy = Setup::new(&upstream).start();
     proxy.run(&ask("k1", "body"));
-    proxy.ask(&ask("k1", "other")).problem(422, "idempotency-key-reused");
+    proxy
+        .ask(&ask("k1", "other"))
+        .problem(422, "idempotency-key-reused");
     let target = Ask::post("/other?async=true", "body").header("Idempotency-Key", "k1");
     proxy.ask(&target).problem(422, "idempotency-key-reused");
     let method = Ask::new("PUT", "/pay?async=true").header("Idempotency-Key", "k1");
@@ -46,7 +48,11 @@ fn keys_belong_to_their_owner() {
     };
     let ann = of("Authorization", "Bearer ann");
     assert_eq!(ann, of("Authorization", "Bearer ann"));
-    let others = [of("Authorization", "Bearer bob"), of("Cookie", "c=1"), of("Cookie", "c=2")];
+    let others = [
+        of("Authorization", "Bearer bob"),
+        of("Cookie", "c=1"),
+        of("Cookie", "c=2"),
+    ];
     assert!(!others.contains(&ann));
     assert_ne!(others[1], others[2]);
 }
@@ -66,8 +72,12 @@ fn many_at_once_start_one_run() {
     let upstream = Server::fixed(200, "");
     let proxy = Setup::new(&upstream).start();
     let ids: std::collections::HashSet<_> = std::thread::scope(|scope| {
-        let all: Vec<_> = (0..16).map(|_| scope.spawn(|| proxy.run(&ask("k1", "body")).id)).collect();
-        all.into_iter().map(|one| one.join().expect("a run")).collect()
+        let all: Vec<_> = (0..16)
+            .map(|_| scope.spawn(|| proxy.run(&ask("k1", "body")).id))
+            .collect();
+        all.into_iter()
+            .map(|one| one.join().expect("a run"))
+            .collect()
     });
     assert_eq!(ids.len(), 1);
     assert_eq!(upstream.wait_for(1).len(), 1);

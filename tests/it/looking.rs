@@ -17,13 +17,37 @@ fn the_record_has_exactly_these_keys_in_this_order() {
     let record = proxy.finished(&run);
     let text = proxy.get(&run.location).text();
     let keys = [
-        "run_id", "state", "success", "reason", "async", "dialect", "route", "name", "method", "path",
-        "accepted_at", "started_at", "finished_at", "queued_ms", "duration_ms", "attempts", "grace_period_s",
-        "response", "delivery",
+        "run_id",
+        "state",
+        "success",
+        "reason",
+        "async",
+        "dialect",
+        "route",
+        "name",
+        "method",
+        "path",
+        "accepted_at",
+        "started_at",
+        "finished_at",
+        "queued_ms",
+        "duration_ms",
+        "attempts",
+        "grace_period_s",
+        "response",
+        "delivery",
     ];
-    let found: std::collections::BTreeSet<_> = record.as_object().expect("object").keys().map(String::as_str).collect();
+    let found: std::collections::BTreeSet<_> = record
+        .as_object()
+        .expect("object")
+        .keys()
+        .map(String::as_str)
+        .collect();
     assert_eq!(found, keys.into_iter().collect());
-    let places: Vec<_> = keys.iter().map(|key| text.find(&format!("\"{key}\":")).expect("key")).collect();
+    let places: Vec<_> = keys
+        .iter()
+        .map(|key| text.find(&format!("\"{key}\":")).expect("key"))
+        .collect();
     assert!(places.is_sorted(), "{text}");
     assert_eq!(record["run_id"], run.id.as_str());
     assert_eq!(record["state"], "succeeded");
@@ -35,7 +59,10 @@ fn the_record_has_exactly_these_keys_in_this_order() {
     assert_eq!(record["method"], "POST");
     assert_eq!(record["grace_period_s"], 900);
     assert_eq!(record["attempts"], 1);
-    assert_eq!(record["response"], serde_json::json!({"status": 200, "content_type": "text/plain", "bytes": 5}));
+    assert_eq!(
+        record["response"],
+        serde_json::json!({"status": 200, "content_type": "text/plain", "bytes": 5})
+    );
     assert_eq!(record["delivery"], Value::Null);
     assert!(!text.contains("hush"));
     for key in ["accepted_at", "started_at", "finished_at"] {
@@ -85,7 +112,10 @@ fn head_works_where_get_does() {
         assert_eq!(head.header("content-type"), get.header("content-type"));
         assert_eq!(head.header("content-length"), get.header("content-length"));
         // Nothing of a body came: the connection is in order.
-        assert_eq!(proxy.ask_on(&mut wire, &Ask::get(&target)).status, get.status);
+        assert_eq!(
+            proxy.ask_on(&mut wire, &Ask::get(&target)).status,
+            get.status
+        );
     }
 }
 
@@ -110,8 +140,12 @@ fn unknown_and_malformed_ids_are_404() {
         "00000000-0000-0000-0000-000000000000",
         "ffffffff-ffff-ffff-ffff-ffffffffffff",
     ] {
-        proxy.get(format!("/_raincheck/runs/{id}")).problem(404, "unknown-run");
-        proxy.get(format!("/_raincheck/runs/{id}/response")).problem(404, "unknown-run");
+        proxy
+            .get(format!("/_raincheck/runs/{id}"))
+            .problem(404, "unknown-run");
+        proxy
+            .get(format!("/_raincheck/runs/{id}/response"))
+            .problem(404, "unknown-run");
         let delete = Ask::new("DELETE", format!("/_raincheck/runs/{id}"));
         proxy.ask(&delete).problem(404, "unknown-run");
     }
@@ -140,15 +174,45 @@ fn an_owned_run_is_shown_to_its_owner_and_to_the_token() {
     let run = proxy.run(&Ask::get("/?async=true").header("Authorization", "Bearer ann"));
     proxy.finished(&run);
     assert_eq!(status(&proxy, Ask::get(run.bare())), 404);
-    assert_eq!(status(&proxy, Ask::get(run.bare()).header("Authorization", "Bearer bob")), 404);
-    assert_eq!(status(&proxy, Ask::get(run.bare()).header("X-Api-Key", "Bearer ann")), 404);
-    assert_eq!(status(&proxy, Ask::get(run.bare()).header("Authorization", "Bearer ann")), 200);
+    assert_eq!(
+        status(
+            &proxy,
+            Ask::get(run.bare()).header("Authorization", "Bearer bob")
+        ),
+        404
+    );
+    assert_eq!(
+        status(
+            &proxy,
+            Ask::get(run.bare()).header("X-Api-Key", "Bearer ann")
+        ),
+        404
+    );
+    assert_eq!(
+        status(
+            &proxy,
+            Ask::get(run.bare()).header("Authorization", "Bearer ann")
+        ),
+        200
+    );
     assert_eq!(status(&proxy, Ask::get(&run.location)), 200);
-    assert_eq!(status(&proxy, Ask::get(run.bare()).header("Raincheck-Run-Token", run.token())), 200);
+    assert_eq!(
+        status(
+            &proxy,
+            Ask::get(run.bare()).header("Raincheck-Run-Token", run.token())
+        ),
+        200
+    );
     let wrong = format!("{}?token={}x", run.bare(), run.token());
     assert_eq!(status(&proxy, Ask::get(wrong)), 404);
     let other = proxy.run(&Ask::get("/?async=true").header("Authorization", "Bearer ann"));
-    assert_eq!(status(&proxy, Ask::get(format!("{}?token={}", run.bare(), other.token()))), 404);
+    assert_eq!(
+        status(
+            &proxy,
+            Ask::get(format!("{}?token={}", run.bare(), other.token()))
+        ),
+        404
+    );
 }
 
 #[test]
@@ -157,7 +221,10 @@ fn a_run_made_with_a_cookie_is_shown_to_the_token_only() {
     let run = proxy.run(&Ask::get("/?async=true").header("Cookie", "session=1"));
     proxy.finished(&run);
     assert_eq!(status(&proxy, Ask::get(run.bare())), 404);
-    assert_eq!(status(&proxy, Ask::get(run.bare()).header("Cookie", "session=1")), 404);
+    assert_eq!(
+        status(&proxy, Ask::get(run.bare()).header("Cookie", "session=1")),
+        404
+    );
     assert_eq!(status(&proxy, Ask::get(&run.location)), 200);
 }
 
@@ -172,7 +239,9 @@ fn a_run_made_with_nothing_is_shown_to_who_knows_its_id() {
 #[test]
 fn an_expired_run_is_410() {
     let upstream = Server::fixed(200, "");
-    let proxy = Setup::new(&upstream).set("store.retention", "200ms").start();
+    let proxy = Setup::new(&upstream)
+        .set("store.retention", "200ms")
+        .start();
     let mut wire = proxy.wire();
     wire.send(Ask::get("/?async=true").bytes("a"));
     let run = RunHandle::of(&wire.reply());
@@ -185,7 +254,13 @@ fn an_expired_run_is_410() {
 #[test]
 fn there_is_no_list_and_no_other_method() {
     let (_upstream, proxy) = setting();
-    for target in ["/_raincheck/runs", "/_raincheck/runs/", "/_raincheck/", "/_raincheck/metrics", "/_raincheck/api/v1/runs"] {
+    for target in [
+        "/_raincheck/runs",
+        "/_raincheck/runs/",
+        "/_raincheck/",
+        "/_raincheck/metrics",
+        "/_raincheck/api/v1/runs",
+    ] {
         assert_eq!(proxy.get(target).status, 404, "{target}");
     }
     let run = proxy.run(&Ask::get("/?async=true"));

@@ -5,7 +5,11 @@ use crate::harness::{Ask, Gate, Server, Setup, free_port};
 #[test]
 fn the_answer_is_the_upstreams_byte_for_byte() {
     let upstream = Server::new(|_, answer| {
-        answer.reply(207, &[("X-Odd", "a,  b"), ("Content-Type", "x/y")], b"\x00\xffbytes")
+        answer.reply(
+            207,
+            &[("X-Odd", "a,  b"), ("Content-Type", "x/y")],
+            b"\x00\xffbytes",
+        )
     });
     let proxy = Setup::new(&upstream).start();
     let reply = proxy.get("/p");
@@ -111,14 +115,36 @@ fn a_route_without_async_never_makes_runs() {
 #[test]
 fn raincheck_headers_are_removed_both_ways() {
     let upstream = Server::new(|_, answer| {
-        answer.reply(200, &[("Raincheck-Error", "fake"), ("Raincheck-X", "1"), ("X-Ok", "1")], "")
+        answer.reply(
+            200,
+            &[
+                ("Raincheck-Error", "fake"),
+                ("Raincheck-X", "1"),
+                ("X-Ok", "1"),
+            ],
+            "",
+        )
     });
     let proxy = Setup::new(&upstream).start();
-    let reply = proxy.ask(&Ask::get("/").header("Raincheck-Run-Id", "x").header("raincheck-any", "y"));
+    let reply = proxy.ask(
+        &Ask::get("/")
+            .header("Raincheck-Run-Id", "x")
+            .header("raincheck-any", "y"),
+    );
     assert_eq!(reply.header("x-ok"), Some("1"));
-    assert!(!reply.headers.iter().any(|(n, _)| n.to_lowercase().starts_with("raincheck-")));
+    assert!(
+        !reply
+            .headers
+            .iter()
+            .any(|(n, _)| n.to_lowercase().starts_with("raincheck-"))
+    );
     let seen = upstream.only();
-    assert!(!seen.headers.iter().any(|(n, _)| n.to_lowercase().starts_with("raincheck-")));
+    assert!(
+        !seen
+            .headers
+            .iter()
+            .any(|(n, _)| n.to_lowercase().starts_with("raincheck-"))
+    );
 }
 
 #[test]
@@ -144,7 +170,10 @@ fn forwarded_headers_are_ours_unless_the_sender_is_trusted() {
         .start();
     trusting.ask(&ask());
     let seen = upstream.only();
-    assert_eq!(seen.header("x-forwarded-for"), Some("203.0.113.9, 127.0.0.1"));
+    assert_eq!(
+        seen.header("x-forwarded-for"),
+        Some("203.0.113.9, 127.0.0.1")
+    );
     assert_eq!(seen.header("x-forwarded-proto"), Some("https"));
 }
 
@@ -157,7 +186,10 @@ fn an_upstream_that_refuses_is_502_and_says_so() {
 #[test]
 fn several_peers_take_turns_and_a_dead_one_is_passed_over() {
     let (one, two) = (Server::fixed(200, "one"), Server::fixed(200, "two"));
-    let peers: Vec<_> = [one.address(), two.address()].iter().map(ToString::to_string).collect();
+    let peers: Vec<_> = [one.address(), two.address()]
+        .iter()
+        .map(ToString::to_string)
+        .collect();
     let proxy = Setup::new(&one).set("upstream.app.peers", peers).start();
     let mut answers: Vec<_> = (0..4).map(|_| proxy.get("/").text()).collect();
     answers.sort();
@@ -174,7 +206,9 @@ fn several_peers_take_turns_and_a_dead_one_is_passed_over() {
 fn a_websocket_upgrade_passes_untouched() {
     let upstream = Server::new(|seen, answer| {
         assert_eq!(seen.header("upgrade"), Some("websocket"));
-        answer.raw("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")?;
+        answer.raw(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
+        )?;
         let mut bytes = [0; 5];
         let mut have = 0;
         while have < 5 {
@@ -204,7 +238,9 @@ fn an_upgrade_that_asks_for_a_run_is_refused() {
             .header("Connection", "Upgrade")
             .header("Upgrade", "websocket")
     };
-    proxy.ask(&upgrade("/?async=true")).problem(400, "upgrade-not-a-run");
+    proxy
+        .ask(&upgrade("/?async=true"))
+        .problem(400, "upgrade-not-a-run");
     let prefer = upgrade("/").header("Prefer", "respond-async");
     proxy.ask(&prefer).problem(400, "upgrade-not-a-run");
     let webhook = upgrade("/?webhookEndpoint=http%3A%2F%2Fexample.com");

@@ -10,8 +10,13 @@ fn too_many_unfinished_runs_are_429() {
         wait.wait();
         answer.ok("")
     });
-    let proxy = Setup::new(&upstream).set("limits.unfinished_runs", 2).start();
-    let runs = [proxy.run(&Ask::get("/?async=true")), proxy.run(&Ask::get("/?async=true"))];
+    let proxy = Setup::new(&upstream)
+        .set("limits.unfinished_runs", 2)
+        .start();
+    let runs = [
+        proxy.run(&Ask::get("/?async=true")),
+        proxy.run(&Ask::get("/?async=true")),
+    ];
     let reply = proxy.get("/?async=true");
     reply.problem(429, "too-many-runs");
     assert!(reply.header("retry-after").is_some());

@@ -18,8 +18,15 @@ fn idempotent_requests_are_repeated_up_to_attempts() {
     let proxy = Setup::new(&upstream).set("route.async.attempts", 3).start();
     let run = proxy.run(&Ask::get("/?async=true"));
     let record = proxy.finished(&run);
-    assert_eq!((&record["state"], &record["attempts"]), (&"succeeded".into(), &3.into()));
-    let attempts: Vec<_> = upstream.seen().iter().map(|s| s.header("raincheck-attempt").unwrap().to_owned()).collect();
+    assert_eq!(
+        (&record["state"], &record["attempts"]),
+        (&"succeeded".into(), &3.into())
+    );
+    let attempts: Vec<_> = upstream
+        .seen()
+        .iter()
+        .map(|s| s.header("raincheck-attempt").unwrap().to_owned())
+        .collect();
     assert_eq!(attempts, ["1", "2", "3"]);
     let runs: std::collections::HashSet<_> = upstream.distinct_runs();
     assert_eq!(runs.len(), 1);
@@ -117,7 +124,10 @@ fn a_post_on_a_stale_connection_is_broken_not_repeated() {
     proxy.finished(&first);
     let second = proxy.run(&Ask::post("/?async=true", "b"));
     let record = proxy.finished(&second);
-    assert_eq!((&record["state"], &record["reason"]), (&"failed".into(), &"broken".into()));
+    assert_eq!(
+        (&record["state"], &record["reason"]),
+        (&"failed".into(), &"broken".into())
+    );
     assert_eq!(upstream.seen().len(), 2);
 }
 
@@ -139,9 +149,19 @@ fn interrupted_by_kill_9_a_get_is_repeated_and_a_post_is_not() {
     proxy.start();
     assert_eq!(proxy.finished(&get)["state"], "succeeded");
     let record = proxy.finished(&post);
-    assert_eq!((&record["state"], &record["reason"]), (&"failed".into(), &"interrupted".into()));
+    assert_eq!(
+        (&record["state"], &record["reason"]),
+        (&"failed".into(), &"interrupted".into())
+    );
     proxy.response(&post).problem(502, "interrupted");
-    assert_eq!(upstream.seen().iter().filter(|s| s.method == "POST").count(), 1);
+    assert_eq!(
+        upstream
+            .seen()
+            .iter()
+            .filter(|s| s.method == "POST")
+            .count(),
+        1
+    );
     gate.open();
 }
 

@@ -33,14 +33,28 @@ fn the_replay_has_protective_headers_and_withholds_dangerous_ones() {
         assert_eq!(reply.header("x-content-type-options"), Some("nosniff"));
         assert_eq!(reply.header("etag"), Some("\"v1\""));
         assert_eq!(reply.header("x-frame-options"), Some("DENY"));
-        assert_eq!(reply.header("location"), Some("http://shop.example/a/there?x=1"));
+        assert_eq!(
+            reply.header("location"),
+            Some("http://shop.example/a/there?x=1")
+        );
         assert_eq!(reply.header("raincheck-run-state"), Some("succeeded"));
-        for gone in ["set-cookie", "clear-site-data", "alt-svc", "strict-transport-security", "x-hop", "raincheck-fake"] {
+        for gone in [
+            "set-cookie",
+            "clear-site-data",
+            "alt-svc",
+            "strict-transport-security",
+            "x-hop",
+            "raincheck-fake",
+        ] {
             assert_eq!(reply.header(gone), None, "{gone}");
         }
     }
     let full = proxy.ask(&Ask::get(run.response()).header("Raincheck-Replay", "full"));
-    let cookies: Vec<_> = full.headers.iter().filter(|(n, _)| n.eq_ignore_ascii_case("set-cookie")).collect();
+    let cookies: Vec<_> = full
+        .headers
+        .iter()
+        .filter(|(n, _)| n.eq_ignore_ascii_case("set-cookie"))
+        .collect();
     assert_eq!(cookies.len(), 2);
     assert_eq!(full.header("alt-svc"), Some("h3=\":443\""));
     assert_eq!(full.header("content-security-policy"), Some("sandbox"));
@@ -80,8 +94,14 @@ fn a_204_is_a_204() {
     let run = proxy.run(&Ask::get("/?async=true"));
     proxy.finished(&run);
     let mut wire = proxy.wire();
-    assert_eq!(proxy.ask_on(&mut wire, &Ask::get(run.response())).status, 204);
-    assert_eq!(proxy.ask_on(&mut wire, &Ask::get(run.response())).status, 204);
+    assert_eq!(
+        proxy.ask_on(&mut wire, &Ask::get(run.response())).status,
+        204
+    );
+    assert_eq!(
+        proxy.ask_on(&mut wire, &Ask::get(run.response())).status,
+        204
+    );
 }
 
 #[test]
@@ -97,13 +117,22 @@ fn ranges_of_a_stored_200() {
         assert_eq!(proxy.response(&run).header("accept-ranges"), Some("bytes"));
         let reply = range("bytes=10-19");
         assert_eq!((reply.status, &reply.body[..]), (206, &body[10..20]));
-        assert_eq!(reply.header("content-range"), Some(format!("bytes 10-19/{size}").as_str()));
+        assert_eq!(
+            reply.header("content-range"),
+            Some(format!("bytes 10-19/{size}").as_str())
+        );
         assert_eq!(range("bytes=-5").body, &body[size - 5..]);
-        assert_eq!(range(&format!("bytes={}-", size - 3)).body, &body[size - 3..]);
+        assert_eq!(
+            range(&format!("bytes={}-", size - 3)).body,
+            &body[size - 3..]
+        );
         assert_eq!(range(&format!("bytes=0-{}", size * 2)).body, body);
         let reply = range(&format!("bytes={size}-"));
         assert_eq!(reply.status, 416);
-        assert_eq!(reply.header("content-range"), Some(format!("bytes */{size}").as_str()));
+        assert_eq!(
+            reply.header("content-range"),
+            Some(format!("bytes */{size}").as_str())
+        );
         for ignored in ["bytes=x", "lines=1-2", "bytes=5-2"] {
             assert_eq!(range(ignored).status, 200, "{ignored}");
         }

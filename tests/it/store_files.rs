@@ -41,13 +41,25 @@ fn files_are_0600_in_a_0700_folder() {
     let proxy = Setup::new(&upstream).start();
     proxy.run(&Ask::post("/?async=true", "x".repeat(300_000)));
     fn check(folder: &Path) {
-        assert_eq!(fs::metadata(folder).expect("metadata").permissions().mode() & 0o777, 0o700, "{}", folder.display());
+        assert_eq!(
+            fs::metadata(folder).expect("metadata").permissions().mode() & 0o777,
+            0o700,
+            "{}",
+            folder.display()
+        );
         for entry in fs::read_dir(folder).expect("folder").flatten() {
-            let Ok(metadata) = entry.metadata() else { continue };
+            let Ok(metadata) = entry.metadata() else {
+                continue;
+            };
             if metadata.is_dir() {
                 check(&entry.path());
             } else {
-                assert_eq!(metadata.permissions().mode() & 0o777, 0o600, "{}", entry.path().display());
+                assert_eq!(
+                    metadata.permissions().mode() & 0o777,
+                    0o600,
+                    "{}",
+                    entry.path().display()
+                );
             }
         }
     }
@@ -60,8 +72,14 @@ fn a_store_in_use_is_74_and_names_the_process() {
     let proxy = Setup::new(&upstream).start();
     let text = fs::read_to_string(proxy.folder().join("raincheck.toml")).expect("read");
     let text = text
-        .replace(&proxy.public().to_string(), &crate::harness::free_port().to_string())
-        .replace(&proxy.admin().to_string(), &crate::harness::free_port().to_string());
+        .replace(
+            &proxy.public().to_string(),
+            &crate::harness::free_port().to_string(),
+        )
+        .replace(
+            &proxy.admin().to_string(),
+            &crate::harness::free_port().to_string(),
+        );
     fs::write(proxy.folder().join("raincheck.toml"), text).expect("write");
     refused(proxy.folder(), &[&proxy.pid().to_string()]);
     proxy.run(&Ask::get("/?async=true"));
@@ -88,11 +106,15 @@ fn a_newer_store_is_74_and_left_alone() {
     proxy.wait();
     let file = database(&proxy.store_folder());
     let connection = rusqlite::Connection::open(&file).expect("open");
-    connection.pragma_update(None, "user_version", 9999).expect("pragma");
+    connection
+        .pragma_update(None, "user_version", 9999)
+        .expect("pragma");
     drop(connection);
     refused(proxy.folder(), &["newer"]);
     let connection = rusqlite::Connection::open(&file).expect("open");
-    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).expect("pragma");
+    let version: i64 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .expect("pragma");
     assert_eq!(version, 9999);
 }
 

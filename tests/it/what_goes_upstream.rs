@@ -35,7 +35,9 @@ fn control_parameters_are_cut_out_and_every_other_byte_stays() {
 #[test]
 fn control_parameters_can_be_left_in() {
     let upstream = Server::fixed(200, "");
-    let proxy = Setup::new(&upstream).set("route.async.forward_control_params", true).start();
+    let proxy = Setup::new(&upstream)
+        .set("route.async.forward_control_params", true)
+        .start();
     let run = proxy.run(&Ask::get("/p?a&async=true&b"));
     proxy.finished(&run);
     assert_eq!(upstream.only().target, "/p?a&async=true&b");
@@ -50,7 +52,10 @@ fn the_callers_headers_arrive_and_ours_are_added() {
             .header("Authorization", "Bearer t")
             .header("Cookie", "a=b; c=d")
             .header("Accept-Encoding", "gzip")
-            .header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+            .header(
+                "traceparent",
+                "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            )
             .header("X-Webhook-Secret", "hush")
             .header("Raincheck-Fake", "1")
             .header("Connection", "keep-alive, X-Hop")
@@ -64,8 +69,19 @@ fn the_callers_headers_arrive_and_ours_are_added() {
     assert_eq!(seen.header("authorization"), Some("Bearer t"));
     assert_eq!(seen.header("cookie"), Some("a=b; c=d"));
     assert_eq!(seen.header("accept-encoding"), Some("gzip"));
-    assert!(seen.header("traceparent").expect("traceparent").starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-"));
-    for gone in ["x-webhook-secret", "raincheck-fake", "x-hop", "keep-alive", "te", "transfer-encoding"] {
+    assert!(
+        seen.header("traceparent")
+            .expect("traceparent")
+            .starts_with("00-4bf92f3577b34da6a3ce929d0e0e4736-")
+    );
+    for gone in [
+        "x-webhook-secret",
+        "raincheck-fake",
+        "x-hop",
+        "keep-alive",
+        "te",
+        "transfer-encoding",
+    ] {
         assert_eq!(seen.header(gone), None, "{gone}");
     }
     assert_eq!(seen.header("raincheck-attempt"), Some("1"));

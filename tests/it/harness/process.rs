@@ -63,9 +63,7 @@ impl Setup {
         let key = steps.pop().expect("a key");
         let mut table = &mut self.table;
         for step in steps {
-            let next = table
-                .entry(step)
-                .or_insert_with(|| Table::new().into());
+            let next = table.entry(step).or_insert_with(|| Table::new().into());
             table = match next {
                 toml::Value::Array(all) => all[0].as_table_mut(),
                 one => one.as_table_mut(),
@@ -88,11 +86,6 @@ impl Setup {
                 }
             }
         }
-        self
-    }
-
-    pub(crate) fn without(mut self, key: &str) -> Self {
-        self.table.remove(key);
         self
     }
 
@@ -221,8 +214,7 @@ impl Raincheck {
 
     /// Sends a request over a connection of its own and returns the answer; a 202 is remembered.
     pub(crate) fn ask(&self, ask: &Ask) -> Reply {
-        let reply = self.ask_on(&mut self.wire(), ask);
-        reply
+        self.ask_on(&mut self.wire(), ask)
     }
 
     pub(crate) fn ask_on(&self, wire: &mut Wire, ask: &Ask) -> Reply {
@@ -240,7 +232,10 @@ impl Raincheck {
     /// Remembers a run that was answered 202.
     pub(crate) fn remember(&self, reply: &Reply) {
         if let (202, Some(location)) = (reply.status, reply.header("location")) {
-            self.accepted.lock().expect("lock").push(location.to_owned());
+            self.accepted
+                .lock()
+                .expect("lock")
+                .push(location.to_owned());
         }
     }
 
@@ -322,10 +317,6 @@ impl Raincheck {
         child.wait().expect("wait");
     }
 
-    pub(crate) fn is_running(&self) -> bool {
-        self.child.is_some()
-    }
-
     fn log_file(&self) -> PathBuf {
         self.folder.path().join("log")
     }
@@ -349,6 +340,7 @@ impl Raincheck {
 }
 
 impl Drop for Raincheck {
+    #[expect(clippy::print_stderr, reason = "a failed test shows the program's log")]
     fn drop(&mut self) {
         if thread::panicking() {
             let log = self.log();
@@ -376,7 +368,10 @@ pub(crate) struct RunHandle {
 impl RunHandle {
     pub(crate) fn of(reply: &Reply) -> Self {
         Self {
-            id: reply.header("x-request-id").expect("X-Request-Id").to_owned(),
+            id: reply
+                .header("x-request-id")
+                .expect("X-Request-Id")
+                .to_owned(),
             location: reply.header("location").expect("Location").to_owned(),
         }
     }

@@ -99,11 +99,19 @@ impl Server {
     /// Answers each request with a description of it, as JSON.
     pub(crate) fn echo() -> Self {
         Self::new(|seen, answer| {
-            let headers: Vec<_> = seen.headers.iter().map(|(n, v)| format!("{n}: {v}")).collect();
+            let headers: Vec<_> = seen
+                .headers
+                .iter()
+                .map(|(n, v)| format!("{n}: {v}"))
+                .collect();
             let body = serde_json::json!({
                 "method": seen.method, "target": seen.target, "headers": headers, "body": seen.text(),
             });
-            answer.reply(200, &[("Content-Type", "application/json")], body.to_string())
+            answer.reply(
+                200,
+                &[("Content-Type", "application/json")],
+                body.to_string(),
+            )
         })
     }
 

@@ -40,11 +40,6 @@ impl Wire {
         self.read_reply(false).expect("an answer")
     }
 
-    /// The next final answer to a HEAD.
-    pub(crate) fn reply_to_head(&mut self) -> Reply {
-        self.read_reply(true).expect("an answer")
-    }
-
     pub(crate) fn read_reply(&mut self, to_head: bool) -> io::Result<Reply> {
         let mut interim = Vec::new();
         loop {
@@ -92,12 +87,6 @@ impl Wire {
         let mut bytes = vec![0; n];
         self.0.read_exact(&mut bytes).expect("bytes");
         bytes
-    }
-
-    pub(crate) fn line(&mut self) -> String {
-        let mut line = String::new();
-        self.0.read_line(&mut line).expect("a line");
-        line
     }
 
     /// Whether something has come that was not read yet.
@@ -155,7 +144,10 @@ impl Reply {
     /// Asserts that this is our problem document with this status and code; returns its detail.
     pub(crate) fn problem(&self, status: u16, code: &str) -> String {
         assert_eq!(self.status, status, "{}", self.text());
-        assert_eq!(self.header("content-type"), Some("application/problem+json"));
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json")
+        );
         assert_eq!(self.header("raincheck-error"), Some(code));
         let document = self.json();
         assert_eq!(document["code"], code);
