@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::{
     policy::Repeat,
-    run::{End, Progress, Reason, Run},
+    run::{End, Reason, Run},
     time::Timestamp,
 };
 
@@ -77,97 +77,105 @@ pub enum Next {
 /// Decides what becomes of a run whose latest attempt ended with `outcome`, and records in its progress what the
 /// attempt used up. `run.progress.attempts` already counts that attempt.
 pub fn after_attempt(run: &mut Run, outcome: Outcome, now: Timestamp) -> Next {
-    let end = grace_end(run);
-    let may_repeat = may_repeat(run);
-    let attempts_left = run.policy.attempts.saturating_sub(run.progress.counted + 1) > 0;
-    let success = matches!(outcome, Outcome::Answered { status, .. } if run.policy.success_statuses.contains(status));
-    let progress = &mut run.progress;
     match outcome {
-        Outcome::NotSent { other_peer } => {
-            progress.unsent_in_row += 1;
-            let pause = if other_peer {
-                Duration::ZERO
-            } else {
-                unsent_pause(progress.unsent_in_row)
-            };
-            let reason = if progress.ever_sent {
-                Reason::Timeout
-            } else {
-                Reason::Unreachable
-            };
-            return again_within(end, now, now.after(pause), reason);
-        }
+        Outcome::NotSent { other_peer } => after_nothing_sent(run, other_peer, now),
         Outcome::GraceOver { sent } => {
-            progress.ever_sent |= sent;
-            let reason = if progress.ever_sent {
-                Reason::Timeout
-            } else {
-                Reason::Unreachable
-            };
-            return Next::End(End::Failed(reason));
+            run.progress.ever_sent |= sent;
+            grace_over(run)
         }
-        Outcome::Answered { .. }
-        | Outcome::Stale
-        | Outcome::Broken
-        | Outcome::ResponseTooLarge
-        | Outcome::Interrupted
-        | Outcome::Internal => sent(progress),
-    }
-    match outcome {
         Outcome::Answered {
             status,
             retry_after,
         } => {
-            progress.counted += 1;
-            if success {
-                return Next::End(End::Succeeded);
-            }
-            let failed = Next::End(End::Failed(Reason::UpstreamStatus));
-            if !(may_repeat && attempts_left && run.policy.retry_statuses.contains(&status)) {
-                return failed;
-            }
-            let pause = retry_after.unwrap_or_else(|| unsent_pause(progress.counted));
-            let due = now.after(pause);
-            if due < end {
-                Next::Again { due }
+            count(run);
+            if run.policy.success_statuses.contains(status) {
+                Next::End(End::Succeeded)
+            } else if run.policy.retry_statuses.contains(&status) {
+                again_if_left(run, retry_after, Reason::UpstreamStatus, now)
             } else {
-                failed
+                failed(Reason::UpstreamStatus)
             }
         }
-        Outcome::Stale if !progress.stale_forgiven => {
-            progress.stale_forgiven = true;
-            if may_repeat {
-                again_within(end, now, now, Reason::Broken)
-            } else {
-                Next::End(End::Failed(Reason::Broken))
-            }
+        Outcome::Stale if !run.progress.stale_forgiven => {
+            sent(run);
+            run.progress.stale_forgiven = true;
+            again_if_allowed(run, now)
         }
         Outcome::Stale | Outcome::Broken => {
-            progress.counted += 1;
-            if may_repeat && attempts_left {
-                again_within(
-                    end,
-                    now,
-                    now.after(unsent_pause(progress.counted)),
-                    Reason::Broken,
-                )
-            } else {
-                Next::End(End::Failed(Reason::Broken))
-            }
+            count(run);
+            again_if_left(run, None, Reason::Broken, now)
         }
         Outcome::Interrupted => {
-            progress.interruptions += 1;
-            if may_repeat && progress.interruptions <= INTERRUPTIONS_SURVIVED {
-                again_within(end, now, now, Reason::Interrupted)
+            sent(run);
+            run.progress.interruptions += 1;
+            if run.progress.interruptions > INTERRUPTIONS_SURVIVED {
+                failed(Reason::Interrupted)
             } else {
-                Next::End(End::Failed(Reason::Interrupted))
+                again_if_allowed(run, now)
             }
         }
-        Outcome::ResponseTooLarge => Next::End(End::Failed(Reason::ResponseTooLarge)),
-        Outcome::Internal | Outcome::NotSent { .. } | Outcome::GraceOver { .. } => {
-            Next::End(End::Failed(Reason::Internal))
+        Outcome::ResponseTooLarge => {
+            count(run);
+            failed(Reason::ResponseTooLarge)
+        }
+        Outcome::Internal => {
+            sent(run);
+            failed(Reason::Internal)
         }
     }
+}
+
+/// Nothing was sent: repeated within the grace period, whatever the method. The first time at once if there is another
+/// peer, then after pauses.
+fn after_nothing_sent(run: &mut Run, other_peer: bool, now: Timestamp) -> Next {
+    let before = run.progress.unsent_in_row;
+    run.progress.unsent_in_row = before.saturating_add(1);
+    let pause = match (other_peer, before) {
+        (true, 0) => Duration::ZERO,
+        (true, before) => pause(before),
+        (false, before) => pause(before + 1),
+    };
+    let end = grace_end(run);
+    if now >= end {
+        return grace_over(run);
+    }
+    // At the end of the grace period it is claimed once more, to be ended.
+    let due = now.after(pause).min(end);
+    Next::Again { due }
+}
+
+/// An attempt that used up none of `attempts`: `repeat` alone decides.
+fn again_if_allowed(run: &Run, now: Timestamp) -> Next {
+    if !may_repeat(run) {
+        failed(Reason::Interrupted)
+    } else if now >= grace_end(run) {
+        grace_over(run)
+    } else {
+        Next::Again { due: now }
+    }
+}
+
+/// An attempt that was counted: repeated if `repeat` and `attempts` allow it, and if there is time.
+fn again_if_left(run: &Run, retry_after: Option<Duration>, reason: Reason, now: Timestamp) -> Next {
+    let left = run.progress.counted < run.policy.attempts;
+    let due = now.after(retry_after.unwrap_or_else(|| pause(run.progress.counted)));
+    if may_repeat(run) && left && due < grace_end(run) {
+        Next::Again { due }
+    } else {
+        failed(reason)
+    }
+}
+
+fn grace_over(run: &Run) -> Next {
+    failed(if run.progress.ever_sent {
+        Reason::Timeout
+    } else {
+        Reason::Unreachable
+    })
+}
+
+const fn failed(reason: Reason) -> Next {
+    Next::End(End::Failed(reason))
 }
 
 /// A `Retry-After` as a delay (RFC 9110 §10.2.3): seconds, or a date.
@@ -206,24 +214,21 @@ pub fn queue_end(run: &Run) -> Timestamp {
     run.accepted_at.after(run.policy.max_queue_time)
 }
 
-fn sent(progress: &mut Progress) {
-    progress.ever_sent = true;
-    progress.unsent_in_row = 0;
+/// Something was or may have been sent.
+fn sent(run: &mut Run) {
+    run.progress.ever_sent = true;
+    run.progress.unsent_in_row = 0;
 }
 
-/// Pauses between attempts of which nothing was sent: 1, 2, 4 … 30 s.
-fn unsent_pause(nth: u32) -> Duration {
+/// The same, and the attempt uses up one of `attempts`.
+fn count(run: &mut Run) {
+    sent(run);
+    run.progress.counted = run.progress.counted.saturating_add(1);
+}
+
+/// The `nth` pause in a row: 1, 2, 4 … 30 s.
+fn pause(nth: u32) -> Duration {
     Duration::from_secs((1_u64 << nth.saturating_sub(1).min(5)).min(30))
-}
-
-/// Again at `due`; if the grace period is over before that, at its end (the executor then ends the run), and if it is
-/// over now, never.
-fn again_within(end: Timestamp, now: Timestamp, due: Timestamp, reason: Reason) -> Next {
-    if now >= end {
-        Next::End(End::Failed(reason))
-    } else {
-        Next::Again { due: due.min(end) }
-    }
 }
 
 /// How a queued run ends for having waited too long, if it has: `expired` after `max_queue_time` without a start,
@@ -237,3 +242,6 @@ pub fn after_waiting(run: &Run, now: Timestamp) -> Option<End> {
     };
     Some(End::Failed(reason))
 }
+
+#[cfg(test)]
+mod tests;

@@ -71,7 +71,7 @@ pub enum Reason {
     Broken,
     /// The response was over the limit.
     ResponseTooLarge,
-    /// The proxy stopped midway, and the request may not be repeated.
+    /// The proxy stopped midway, or a reused connection failed before any answer, and the request may not be repeated.
     Interrupted,
     /// It was queued for longer than `max_queue_time`.
     Expired,
