@@ -1,5 +1,6 @@
 //! The command line: arguments → one subcommand → an exit code.
 
+mod check;
 mod version;
 
 use std::{
@@ -51,6 +52,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Say everything that is wrong with a configuration, or what it would do.
+    Check(check::Arguments),
     /// Print the version.
     Version,
 }
@@ -58,6 +61,7 @@ enum Command {
 impl Command {
     fn run(self, screen: &mut Screen<'_>) -> Result<(), Failure> {
         match self {
+            Self::Check(arguments) => check::run(&arguments, screen),
             Self::Version => version::run(screen),
         }
     }

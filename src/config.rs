@@ -1,15 +1,38 @@
 //! The configuration as meant: checked, with defaults filled in. `file` reads it as written, `check` makes this of it.
 
-use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+mod check;
+mod complaint;
+mod defaults;
+mod file;
+mod secret;
+mod upstream_url;
+mod value;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    ffi::OsString,
+    fs,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::model::{policy::Policy, secret::Secret};
 
+use self::check::Reader;
+pub use self::{complaint::Complaint, defaults::TEXT as DEFAULT_TEXT};
+
 /// One checked configuration.
 #[derive(Debug, Clone)]
 pub struct Config {
+    /// The file it was read from; empty if there is none.
+    pub file: PathBuf,
     /// `[server]`
     pub server: Server,
     /// `[[listener]]`
@@ -26,6 +49,68 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// `[[route]]`, as written.
     pub routes: Vec<Arc<Route>>,
+}
+
+impl Config {
+    /// Reads a configuration that was found in `file`: relative paths begin in its folder.
+    ///
+    /// # Errors
+    /// Everything that is wrong, in the order of the file.
+    pub fn read(text: &str, file: &Path) -> Result<Self, Vec<Complaint>> {
+        check::read(text, file, Reader::Proxy, &environment).0
+    }
+
+    /// Reads the file at `path`.
+    ///
+    /// # Errors
+    /// Everything that is wrong, in the order of the file; or that it cannot be read.
+    pub fn load(path: &Path) -> Result<Self, Vec<Complaint>> {
+        let bytes = fs::read(path).map_err(|error| {
+            let message = format!(
+                "cannot be read ({error}); name another file with --config, or serve one application with --upstream URL"
+            );
+            vec![Complaint::about(path, message)]
+        })?;
+        match str::from_utf8(&bytes) {
+            Ok(text) => Self::read(text, path),
+            Err(error) => {
+                let text = String::from_utf8_lossy(&bytes);
+                Err(vec![Complaint {
+                    message: "this is not UTF-8, so it is no TOML; save the file as UTF-8"
+                        .to_owned(),
+                    ..Complaint::at(path, &text, error.valid_up_to())
+                }])
+            }
+        }
+    }
+
+    /// The defaults, and one route `app` for everything to the application at `url`.
+    ///
+    /// # Errors
+    /// Says what is wrong with the URL.
+    pub fn for_upstream(url: &str) -> Result<Self, Vec<Complaint>> {
+        let text = upstream_url::text(url)?;
+        Self::read(&text, Path::new(""))
+    }
+
+    /// Reads the configuration of a plugin, whose host has listeners and peers of its own: `[[listener]]` and
+    /// `[upstream]` are refused, `route.upstream` may be left out, `route.name` may not.
+    ///
+    /// # Errors
+    /// Everything that is wrong, in the order of the text.
+    pub fn embedded(text: &str) -> Result<Self, Vec<Complaint>> {
+        check::read(
+            text,
+            Path::new("raincheck.toml"),
+            Reader::Host,
+            &environment,
+        )
+        .0
+    }
+}
+
+fn environment(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
 }
 
 /// `[server]`

@@ -1,0 +1,118 @@
+//! `raincheck check`: everything that is wrong with a configuration, or what it would do.
+
+use std::path::{Path, PathBuf};
+
+use super::{Exit, Failure, Screen};
+use crate::config::{Complaint, Config, Durability};
+
+/// Where the configuration is looked for.
+pub(super) const DEFAULT_FILE: &str = "raincheck.toml";
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Arguments {
+    /// The configuration.
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_FILE)]
+    config: PathBuf,
+}
+
+pub(super) fn run(arguments: &Arguments, screen: &mut Screen<'_>) -> Result<(), Failure> {
+    let config = load(&arguments.config)?;
+    writeln!(screen.out, "{}", summary(&config))?;
+    for note in notes(&config) {
+        writeln!(screen.err, "note: {note}")?;
+    }
+    Ok(())
+}
+
+/// Reads a configuration; the failure says everything that is wrong.
+pub(super) fn load(path: &Path) -> Result<Config, Failure> {
+    Config::load(path).map_err(|complaints| refused(&complaints))
+}
+
+/// The failure of a command whose configuration is wrong.
+pub(super) fn refused(complaints: &[Complaint]) -> Failure {
+    let lines: Vec<_> = complaints.iter().map(ToString::to_string).collect();
+    Exit::Config.because(lines.join("\n"))
+}
+
+fn summary(config: &Config) -> String {
+    let routes: Vec<_> = config
+        .routes
+        .iter()
+        .map(|route| {
+            let host = route.host.as_deref().unwrap_or_default();
+            let runs = if route.run.is_some() {
+                ""
+            } else {
+                ", pass-through only"
+            };
+            format!(
+                "{} ({host}{} to {}{runs})",
+                route.name, route.path, route.upstream
+            )
+        })
+        .collect();
+    let listeners: Vec<_> = config
+        .listeners
+        .iter()
+        .map(|listener| {
+            let scheme = if listener.tls.is_some() {
+                "https"
+            } else {
+                "http"
+            };
+            format!("{scheme}://{}", listener.address)
+        })
+        .collect();
+    format!(
+        "{} is right: routes {}; listening on {}; admin on {}; runs kept in {}",
+        config.file.display(),
+        routes.join(", "),
+        listeners.join(", "),
+        config.admin.address,
+        config.store.path.display(),
+    )
+}
+
+/// What is allowed and may still surprise.
+fn notes(config: &Config) -> Vec<String> {
+    let mut notes = Vec::new();
+    for listener in &config.listeners {
+        let local = ["127.", "localhost:", "[::1]"];
+        if listener.tls.is_none() && !local.iter().any(|host| listener.address.starts_with(host)) {
+            notes.push(format!(
+                "{} is without TLS: tokens of runs can be read on the way, unless something in front speaks TLS",
+                listener.address
+            ));
+        }
+    }
+    if config.store.durability == Durability::Relaxed {
+        notes.push(
+            "store.durability is \"relaxed\": a power cut may lose runs that were answered 202"
+                .to_owned(),
+        );
+    }
+    for upstream in &config.upstreams {
+        if upstream.tls.as_ref().is_some_and(|tls| !tls.verify) {
+            notes.push(format!(
+                "upstream {} is not verified: anybody in between can answer for it",
+                upstream.name
+            ));
+        }
+    }
+    let unsigned = config.routes.iter().filter_map(|route| {
+        let webhook = &route.run.as_ref()?.webhook;
+        webhook
+            .signing_secrets
+            .is_empty()
+            .then_some(route.name.as_str())
+    });
+    let unsigned: Vec<_> = unsigned.collect();
+    if !unsigned.is_empty() {
+        notes.push(format!(
+            "webhooks of {} are signed only for callers who send an X-Webhook-Secret: webhook.signing_secrets is empty",
+            unsigned.join(", ")
+        ));
+    }
+    notes
+}
