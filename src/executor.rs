@@ -20,12 +20,14 @@ use lane::Lanes;
 pub use host::Hosted;
 pub use lane::Slot;
 pub use mark::{Contact, RunMark};
+pub use tee::{Ending, Heard, Listener, Piece, Tee, tee};
 
 mod attempt;
 mod dispatch;
 mod host;
 mod lane;
 mod mark;
+mod tee;
 #[cfg(test)]
 mod testing;
 pub mod upstream;
@@ -124,7 +126,13 @@ impl Executor {
 
     /// Carries out a run that was accepted as started.
     pub fn start(&self, slot: Slot, claim: RunClaim) {
-        attempt::start(&self.0, slot, claim);
+        attempt::start(&self.0, Some(slot), claim, None);
+    }
+
+    /// Carries out a run whose caller waits for the response on the same connection, with or without a free slot:
+    /// the caller would have been served without us as well.
+    pub fn start_told(&self, slot: Option<Slot>, claim: RunClaim, tee: Tee) {
+        attempt::start(&self.0, slot, claim, Some(tee));
     }
 
     /// What is under way, and can be cancelled.

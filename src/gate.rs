@@ -28,6 +28,7 @@ mod intake;
 mod keep;
 mod origin;
 pub mod respond;
+mod told;
 
 /// What the gate works with.
 #[derive(Clone)]

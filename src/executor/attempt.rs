@@ -4,25 +4,32 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
 
-use super::{Attempted, Contact, Inner, Slot};
+use super::{Attempted, Contact, Ending, Inner, Slot, Tee};
 use crate::{
     metrics::seconds,
     model::{
         retry::{self, Next, Outcome},
-        run::Run,
+        run::{End, Run},
     },
     store::{RunClaim, SettleError, Settled, Settlement},
     worker::{ended, handoff::Room, live::Entered},
 };
 
 /// Starts an attempt as a task of its own. The run can be cancelled when this returns.
-pub(super) fn start(executor: &Arc<Inner>, slot: Slot, claim: RunClaim) {
+pub(super) fn start(executor: &Arc<Inner>, slot: Option<Slot>, claim: RunClaim, tee: Option<Tee>) {
     let entered = executor.live.enter(claim.run.id);
-    let work = carry_out(Arc::clone(executor), slot, entered, claim);
+    let contact = Arc::new(Contact::with_tee(tee));
+    let work = carry_out(Arc::clone(executor), slot, entered, claim, contact);
     executor.tasks.spawn_on(work, &executor.parts.runtime);
 }
 
-async fn carry_out(executor: Arc<Inner>, slot: Slot, entered: Entered, claim: RunClaim) {
+async fn carry_out(
+    executor: Arc<Inner>,
+    slot: Option<Slot>,
+    entered: Entered,
+    claim: RunClaim,
+    contact: Arc<Contact>,
+) {
     let route = claim.run.policy.route.clone();
     let running = executor
         .parts
@@ -31,7 +38,7 @@ async fn carry_out(executor: Arc<Inner>, slot: Slot, entered: Entered, claim: Ru
         .with_label_values(&[&route]);
     running.inc();
     count_first_start(&executor, &claim.run);
-    let attempted = attempt(&executor, &entered, &claim).await;
+    let attempted = attempt(&executor, &entered, &claim, &contact).await;
     drop(entered);
     let outcome = attempted
         .as_ref()
@@ -43,8 +50,12 @@ async fn carry_out(executor: Arc<Inner>, slot: Slot, entered: Entered, claim: Ru
         .with_label_values(&[&route, outcome])
         .inc();
     // A cancelled run has ended in the store already.
-    if let Some(attempted) = attempted {
-        settle(&executor, &slot, claim, attempted).await;
+    let next = match attempted {
+        Some(attempted) => settle(&executor, claim, attempted).await,
+        None => Next::End(End::Cancelled),
+    };
+    if let Some(tee) = contact.tee() {
+        tee.end(ending(tee, next));
     }
     running.dec();
     // The outcome kept its slot until here, where it is committed.
@@ -52,21 +63,25 @@ async fn carry_out(executor: Arc<Inner>, slot: Slot, entered: Entered, claim: Ru
 }
 
 /// Carries the attempt out; none if the run was cancelled meanwhile.
-async fn attempt(executor: &Inner, entered: &Entered, claim: &RunClaim) -> Option<Attempted> {
-    let contact = Arc::new(Contact::default());
+async fn attempt(
+    executor: &Inner,
+    entered: &Entered,
+    claim: &RunClaim,
+    contact: &Arc<Contact>,
+) -> Option<Attempted> {
     let now = executor.parts.clock.now();
     let left = retry::grace_end(&claim.run).since(now);
     if left == Duration::ZERO {
         return Some(Outcome::GraceOver { sent: false }.into());
     }
     let Some(upstream) = executor.upstream.get() else {
-        return Some(not_sent(&contact).into());
+        return Some(not_sent(contact).into());
     };
     tokio::select! {
         biased;
         () = entered.cancelled() => None,
-        () = executor.cut.cancelled() => Some(interrupted(&contact).into()),
-        attempted = tokio::time::timeout(left, AssertUnwindSafe(upstream.attempt(claim, &contact)).catch_unwind()) => {
+        () = executor.cut.cancelled() => Some(interrupted(contact).into()),
+        attempted = tokio::time::timeout(left, AssertUnwindSafe(upstream.attempt(claim, contact)).catch_unwind()) => {
             Some(match attempted {
                 Ok(Ok(attempted)) => attempted,
                 Ok(Err(_panic)) => {
@@ -93,8 +108,17 @@ fn not_sent(contact: &Contact) -> Outcome {
     }
 }
 
+/// What a caller who listened is told at the end.
+fn ending(tee: &Tee, next: Next) -> Ending {
+    match next {
+        _ if tee.is_whole() => Ending::Whole,
+        Next::End(end) => Ending::Failed(end),
+        Next::Again { .. } => Ending::Again,
+    }
+}
+
 /// Decides what becomes of the run, and records it.
-async fn settle(executor: &Inner, slot: &Slot, mut claim: RunClaim, attempted: Attempted) {
+async fn settle(executor: &Inner, mut claim: RunClaim, attempted: Attempted) -> Next {
     let id = claim.run.id;
     let outcome = attempted.outcome;
     let next = retry::after_attempt(&mut claim.run, outcome, executor.parts.clock.now());
@@ -112,7 +136,7 @@ async fn settle(executor: &Inner, slot: &Slot, mut claim: RunClaim, attempted: A
         claim_delivery: room.is_some(),
     };
     match executor.parts.store.settle_run(claim, settlement).await {
-        Ok(settled) => settled_as(executor, slot, next, settled, room).await,
+        Ok(settled) => settled_as(executor, next, settled, room).await,
         Err(SettleError::WrongState) => {
             tracing::debug!(run_id = %id, "the run was cancelled before its outcome was recorded");
         }
@@ -120,19 +144,16 @@ async fn settle(executor: &Inner, slot: &Slot, mut claim: RunClaim, attempted: A
             tracing::warn!(run_id = %id, %error, "an outcome could not be recorded");
         }
     }
+    next
 }
 
-async fn settled_as(
-    executor: &Inner,
-    slot: &Slot,
-    next: Next,
-    settled: Settled,
-    room: Option<Room>,
-) {
+async fn settled_as(executor: &Inner, next: Next, settled: Settled, room: Option<Room>) {
     match next {
         Next::End(_) => ended::finished(&executor.parts.metrics, &settled.run),
         Next::Again { due } => {
-            slot.lane().queued_until(due);
+            if let Some(lane) = executor.lanes.get(&settled.run.policy.route) {
+                lane.queued_until(due);
+            }
             executor.freed.notify_one();
         }
     }

@@ -97,7 +97,7 @@ impl Dispatcher<'_> {
         let any = !claims.claimed.is_empty();
         for claim in claims.claimed {
             if let Some(slot) = slots.pop() {
-                attempt::start(executor, slot, claim);
+                attempt::start(executor, Some(slot), claim, None);
             }
         }
         drop(claiming);

@@ -169,12 +169,6 @@ pub struct Slot {
     _task: TaskTrackerToken,
 }
 
-impl Slot {
-    pub(super) fn lane(&self) -> &Lane {
-        &self.lane
-    }
-}
-
 impl Drop for Slot {
     fn drop(&mut self) {
         self.lane.free();

@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicU8, Ordering},
 };
 
+use super::tee::Tee;
 use crate::model::id::RunId;
 
 /// What a run's own pass carries, so that the gate and the host's filters can tell it from a caller's.
@@ -25,7 +26,10 @@ pub struct RunMark {
 
 /// How far an attempt has come, as its pass through the pipeline notes it.
 #[derive(Debug, Default)]
-pub struct Contact(AtomicU8);
+pub struct Contact {
+    flags: AtomicU8,
+    tee: Option<Tee>,
+}
 
 const CONNECTED: u8 = 1;
 const REUSED: u8 = 2;
@@ -33,20 +37,33 @@ const OTHER_PEER: u8 = 4;
 const ANSWER_BEGUN: u8 = 8;
 
 impl Contact {
+    /// With a caller who gets the response as it comes.
+    pub(super) fn with_tee(tee: Option<Tee>) -> Self {
+        Self {
+            flags: AtomicU8::default(),
+            tee,
+        }
+    }
+
+    /// The caller who gets the response as it comes, if there is one.
+    pub(super) fn tee(&self) -> Option<&Tee> {
+        self.tee.as_ref()
+    }
+
     /// A connection to the upstream is there: from now on something may have been sent.
     pub fn connected(&self, reused: bool) {
         let reused = if reused { REUSED } else { 0 };
-        self.0.fetch_or(CONNECTED | reused, Ordering::Relaxed);
+        self.flags.fetch_or(CONNECTED | reused, Ordering::Relaxed);
     }
 
     /// The upstream has a peer that this run has not tried since its last pause.
     pub fn other_peer(&self) {
-        self.0.fetch_or(OTHER_PEER, Ordering::Relaxed);
+        self.flags.fetch_or(OTHER_PEER, Ordering::Relaxed);
     }
 
     /// Something of a response has come.
     pub fn answer_begun(&self) {
-        self.0.fetch_or(ANSWER_BEGUN, Ordering::Relaxed);
+        self.flags.fetch_or(ANSWER_BEGUN, Ordering::Relaxed);
     }
 
     /// Whether something was or may have been sent.
@@ -70,6 +87,6 @@ impl Contact {
     }
 
     fn has(&self, flag: u8) -> bool {
-        self.0.load(Ordering::Relaxed) & flag != 0
+        self.flags.load(Ordering::Relaxed) & flag != 0
     }
 }

@@ -117,6 +117,7 @@ where
             limit: claim.run.policy.response_body,
             no_body: intake::answers_without_body(&claim.run.facts.method),
             writer: self.store.spool().writer(INLINE_MAX),
+            tee: contact.tee(),
         };
         let received = async {
             let pass = async {

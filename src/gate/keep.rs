@@ -43,9 +43,7 @@ impl Inner {
         taken: Taken,
     ) -> pingora::Result<()> {
         let Some(dialect) = order.dialect else {
-            let detail = "A synchronous call with a webhook is not served here.";
-            let problem = Problem::new(Code::Internal, detail);
-            return self.refuse(session, settings, &problem).await;
+            return self.tell(session, settings, order, taken).await;
         };
         let slot = self.parts.executor.reserve(&settings.policy.route);
         let mut run = self.new_run(session.req_header(), settings, order, &taken);
@@ -56,7 +54,7 @@ impl Inner {
                 if let (Some(slot), Some(claim)) = (slot, claim) {
                     self.parts.executor.start(slot, *claim);
                 }
-                self.count(settings, dialect);
+                self.count(settings, dialect.name);
                 (None, dialect)
             }
             Ok(Accepted::Replayed(run)) => (Some(run.id), dialect_of(&run, dialect)),
@@ -74,11 +72,11 @@ impl Inner {
         self.answer(session, settings, dialect, receipt).await
     }
 
-    fn count(&self, settings: &RunSettings, dialect: &Dialect) {
+    pub(super) fn count(&self, settings: &RunSettings, dialect: &str) {
         self.parts
             .metrics
             .runs_accepted
-            .with_label_values(&[settings.policy.route.as_str(), dialect.name])
+            .with_label_values(&[settings.policy.route.as_str(), dialect])
             .inc();
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, header};
 use pingora::{
+    ErrorType, OrErr,
     http::{IntoCaseHeaderName, ResponseHeader},
     protocols::http::ServerSession,
 };
@@ -13,6 +14,9 @@ use crate::model::problem::{CONTENT_TYPE, Problem};
 
 /// `Raincheck-Error: <code>`: tells our own errors from the upstream's.
 pub const ERROR: &str = "Raincheck-Error";
+
+/// `Raincheck-Run-Id`: the run that an answer is about.
+pub const RUN_ID: &str = "Raincheck-Run-Id";
 
 /// How much of an unread body is read, and for how long, after an answer that closes the connection: a client that
 /// is still sending would otherwise be reset before it has read the answer (RFC 9112 §9.6).
@@ -45,6 +49,11 @@ pub async fn problem(
     answer.set(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
     if let Some(seconds) = problem.retry_after {
         answer.set("Retry-After", HeaderValue::from(seconds))?;
+    }
+    if let Some(run) = problem.run_id {
+        let mut room = [0; 36];
+        let run = HeaderValue::from_str(run.write(&mut room));
+        answer.set(RUN_ID, run.or_err(ErrorType::InternalError, "a run id")?)?;
     }
     let body = problem.document(manner.public_prefix).into();
     answer.send(session, body, manner).await

@@ -66,21 +66,26 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     header::UPGRADE,
 ];
 
-/// A response's head as it is stored: HTTP/1.1 text without hop-by-hop headers and without `Raincheck-*`.
-pub(super) fn kept(mut response: ResponseHeader) -> Bytes {
+/// Takes hop-by-hop headers and `Raincheck-*` out of a response's head.
+pub(super) fn strip(response: &mut ResponseHeader) {
     let gone: Vec<HeaderName> = response
         .headers
         .keys()
         .filter(|name| {
             HOP_BY_HOP.contains(name)
                 || name.as_str().starts_with("raincheck-")
-                || named_by_connection(&response, name)
+                || named_by_connection(response, name)
         })
         .cloned()
         .collect();
     for name in &gone {
         response.remove_header(name);
     }
+}
+
+/// A response's head as it is stored: HTTP/1.1 text without hop-by-hop headers and without `Raincheck-*`.
+pub(super) fn kept(mut response: ResponseHeader) -> Bytes {
+    strip(&mut response);
     let mut head = BytesMut::with_capacity(512);
     head.extend_from_slice(b"HTTP/1.1 ");
     head.extend_from_slice(response.status.as_str().as_bytes());

@@ -7,6 +7,10 @@ use http::{Method, header};
 use pingora::{http::ResponseHeader, protocols::http::HttpTask};
 use tokio::sync::mpsc;
 
+use super::{
+    super::{Piece, Tee},
+    head,
+};
 use crate::{
     model::{exchange::Body, id::RunId},
     store::spool::BodyWriter,
@@ -16,13 +20,15 @@ use crate::{
 const SPOOL_PAUSE: Duration = Duration::from_secs(1);
 
 /// A response in the making.
-pub(super) struct Intake {
+pub(super) struct Intake<'a> {
     pub(super) run: RunId,
     /// The most bytes that are kept.
     pub(super) limit: u64,
     /// Whether the request was a HEAD: its answer's `Content-Length` speaks of a body that does not come.
     pub(super) no_body: bool,
     pub(super) writer: BodyWriter,
+    /// The caller who gets it as it comes; gets all of it, whatever is kept.
+    pub(super) tee: Option<&'a Tee>,
 }
 
 /// A response as far as it came.
@@ -36,7 +42,7 @@ pub(super) struct Received {
 #[derive(Debug)]
 pub(super) struct TooLarge;
 
-impl Intake {
+impl Intake<'_> {
     /// Reads until the end. The body is there only if the end was marked: a response that just stops is truncated.
     pub(super) async fn receive(
         mut self,
@@ -44,7 +50,7 @@ impl Intake {
     ) -> Result<Received, TooLarge> {
         let mut received = Received::default();
         let mut length = 0;
-        let mut ended = false;
+        let (mut ended, mut too_large) = (false, false);
         while let Some(task) = tasks.recv().await {
             match task {
                 HttpTask::Header(head, end) => {
@@ -52,19 +58,26 @@ impl Intake {
                     if head.status.is_informational() {
                         continue;
                     }
-                    if !self.no_body && declared_length(&head).is_some_and(|n| n > self.limit) {
+                    too_large = !self.no_body
+                        && declared_length(&head).is_some_and(|length| length > self.limit);
+                    if too_large && !self.is_heard() {
                         return Err(TooLarge);
                     }
+                    self.tell_head(&head).await;
                     received.head = Some(*head);
                     ended |= end;
                 }
                 HttpTask::Body(piece, end) => {
                     if let Some(piece) = piece.filter(|piece| !piece.is_empty()) {
                         length += piece.len() as u64;
-                        if length > self.limit {
+                        too_large |= length > self.limit;
+                        if too_large && !self.is_heard() {
                             return Err(TooLarge);
                         }
-                        self.write(piece).await;
+                        self.tell(Piece::Body(piece.clone())).await;
+                        if !too_large {
+                            self.write(piece).await;
+                        }
                     }
                     ended |= end;
                 }
@@ -72,10 +85,34 @@ impl Intake {
                 HttpTask::UpgradedBody(..) | HttpTask::Failed(_) => ended = false,
             }
         }
+        if let Some(tee) = self.tee.filter(|_| ended && received.head.is_some()) {
+            tee.came_whole();
+        }
+        if too_large {
+            return Err(TooLarge);
+        }
         if ended && received.head.is_some() {
             received.body = self.writer.finish().await.ok();
         }
         Ok(received)
+    }
+
+    fn is_heard(&self) -> bool {
+        self.tee.is_some_and(Tee::is_heard)
+    }
+
+    async fn tell(&self, piece: Piece) {
+        if let Some(tee) = self.tee {
+            tee.give(piece).await;
+        }
+    }
+
+    async fn tell_head(&self, head: &ResponseHeader) {
+        if self.is_heard() {
+            let mut head = Box::new(head.clone());
+            head::strip(&mut head);
+            self.tell(Piece::Head(head)).await;
+        }
     }
 
     async fn write(&mut self, piece: Bytes) {
