@@ -1,6 +1,7 @@
 //! The command line: arguments → one subcommand → an exit code.
 
 mod check;
+mod serve;
 mod version;
 
 use std::{
@@ -54,6 +55,8 @@ struct Arguments {
 enum Command {
     /// Say everything that is wrong with a configuration, or what it would do.
     Check(check::Arguments),
+    /// Serve until SIGTERM or SIGINT.
+    Serve(serve::Arguments),
     /// Print the version.
     Version,
 }
@@ -62,6 +65,7 @@ impl Command {
     fn run(self, screen: &mut Screen<'_>) -> Result<(), Failure> {
         match self {
             Self::Check(arguments) => check::run(&arguments, screen),
+            Self::Serve(arguments) => serve::run(&arguments),
             Self::Version => version::run(screen),
         }
     }
