@@ -1,5 +1,9 @@
 //! Raincheck.
 
+// The benches' store in memory is tested here too, and names the crate as they do.
+#[cfg(test)]
+extern crate self as raincheck;
+
 pub mod api;
 pub mod app;
 pub mod cli;

@@ -3,6 +3,7 @@
 mod deliveries;
 mod lasting;
 mod law;
+mod memory;
 mod runs;
 
 use std::{sync::Arc, time::Duration};
@@ -228,6 +229,14 @@ impl Subject {
         match self.store.find(id).await.unwrap() {
             Found::Run(run) => *run,
             other => panic!("not found: {other:?}"),
+        }
+    }
+
+    /// The state of a run, if it is there.
+    pub(crate) async fn run_if_there(&self, id: RunId) -> Option<RunState> {
+        match self.store.find(id).await.unwrap() {
+            Found::Run(run) => Some(run.state),
+            Found::Expired | Found::Unknown => None,
         }
     }
 

@@ -122,7 +122,7 @@ pub(super) fn open(folder: &Path, durability: Durability) -> Result<Opened, Open
     look_at(&file)?;
     let failed = |error| explain(&file, &error);
     let db = connection::writer(&file, durability).map_err(failed)?;
-    check_marks(&db, &file)?;
+    check_or_create(&db, &file)?;
     let (fence, identity, high) = first_transaction(&db, slot.number).map_err(failed)?;
     Ok(Opened {
         slot,
@@ -195,29 +195,29 @@ fn look_at(file: &Path) -> Result<(), OpenError> {
         .take(100)
         .read_to_end(&mut head)
         .map_err(failed)?;
-    let is_new = head.is_empty();
-    let is_sqlite = head.len() == 100 && head.starts_with(b"SQLite format 3\0");
-    if is_new || is_sqlite {
+    if head.is_empty() {
         return Ok(());
     }
-    Err(OpenError::Damaged {
-        file: file.to_owned(),
-        why: "it does not begin as a SQLite database does".into(),
-    })
+    if head.len() < 100 || !head.starts_with(b"SQLite format 3\0") {
+        return Err(OpenError::Damaged {
+            file: file.to_owned(),
+            why: "it does not begin as a SQLite database does".into(),
+        });
+    }
+    // https://sqlite.org/fileformat2.html §1.3: user version and application id.
+    let number = |at: usize| {
+        head[at..at + 4]
+            .iter()
+            .fold(0_i32, |all, byte| (all << 8) | i32::from(*byte))
+    };
+    match (number(68), number(60)) {
+        // A start that was cut short before it had created anything.
+        (0, 0) => Ok(()),
+        (application, version) => check_marks(file, application, version),
+    }
 }
 
-/// Checks whose file it is, and of which version; fills a new one.
-fn check_marks(db: &Connection, file: &Path) -> Result<(), OpenError> {
-    let failed = |error| explain(file, &error);
-    let pragma = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
-    let application = pragma("application_id").map_err(failed)?;
-    let version = pragma("user_version").map_err(failed)?;
-    let tables: i64 = db
-        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
-        .map_err(failed)?;
-    if tables == 0 && application == 0 {
-        return create(db).map_err(failed);
-    }
+fn check_marks(file: &Path, application: i32, version: i32) -> Result<(), OpenError> {
     if application != schema::APPLICATION_ID {
         return Err(OpenError::Damaged {
             file: file.to_owned(),
@@ -232,6 +232,21 @@ fn check_marks(db: &Connection, file: &Path) -> Result<(), OpenError> {
         });
     }
     Ok(())
+}
+
+/// Checks whose file it is, and of which version; fills a new one.
+fn check_or_create(db: &Connection, file: &Path) -> Result<(), OpenError> {
+    let failed = |error| explain(file, &error);
+    let pragma = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
+    let application = pragma("application_id").map_err(failed)?;
+    let version = pragma("user_version").map_err(failed)?;
+    let tables: i64 = db
+        .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+        .map_err(failed)?;
+    if tables == 0 && application == 0 {
+        return create(db).map_err(failed);
+    }
+    check_marks(file, application, version)
 }
 
 fn create(db: &Connection) -> rusqlite::Result<()> {

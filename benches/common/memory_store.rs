@@ -1,0 +1,530 @@
+//! A store in memory: what the gate costs without a disk. Include it with
+//! `#[path = "common/memory_store.rs"] mod memory_store;`.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    path::PathBuf,
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use raincheck::{
+    model::{
+        books::Books,
+        delivery::DeliveryState,
+        exchange::{StoredRequest, StoredResponse},
+        id::RunId,
+        retry::{self, Next},
+        run::{End, Progress, Run, RunState},
+        secret::Secret,
+        time::{SharedClock, Timestamp},
+    },
+    store::{
+        AcceptError, Accepted, Cancelled, Claims, DeliveryAttempt, DeliveryClaim, Fence, Found,
+        IdempotencyKey, Identity, NewRun, Notices, RunClaim, SettleError, Settled, Settlement,
+        Store, StoreError, Tidied, Unwritable, ending::end_run, spool::Spool,
+    },
+};
+
+const FENCE: Fence = Fence { slot: 0, epoch: 1 };
+/// How many runs `tidy` and `expire` take at a time.
+const PIECE: usize = 500;
+
+/// A store in memory; it forgets all when it is dropped.
+pub struct MemoryStore {
+    identity: Identity,
+    clock: SharedClock,
+    retention: Duration,
+    last_key: AtomicI64,
+    notices: Notices,
+    spool: Spool,
+    closed: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    // Boxed, so that the table does not stall while it grows.
+    runs: HashMap<RunId, Box<Entry>>,
+    queued: BTreeSet<(String, Timestamp, RunId)>,
+    pending: BTreeSet<(Timestamp, RunId)>,
+    done: BTreeSet<(Timestamp, RunId)>,
+    keys: HashMap<[u8; 32], (RunId, [u8; 32])>,
+    tombstones: HashMap<RunId, Timestamp>,
+    unfinished: HashMap<String, u64>,
+    removed: Books,
+}
+
+struct Entry {
+    run: Run,
+    request: Option<StoredRequest>,
+    response: Option<StoredResponse>,
+    secret: Option<Secret>,
+    key: Option<IdempotencyKey>,
+    held: bool,
+}
+
+impl MemoryStore {
+    /// An empty store; long bodies go to files in `spool`, which must exist.
+    pub fn new(spool: PathBuf, clock: SharedClock, retention: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            identity: Identity {
+                loop_id: "raincheck-memory".into(),
+                key: Secret::new(*b"0123456789abcdef0123456789abcdef"),
+            },
+            spool: Spool::new(spool, FENCE, Arc::clone(&clock)),
+            clock,
+            retention,
+            last_key: AtomicI64::new(0),
+            notices: Notices::default(),
+            closed: AtomicBool::new(false),
+            state: Mutex::default(),
+        })
+    }
+
+    fn open(&self) -> Result<MutexGuard<'_, State>, StoreError> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(StoreError::Closed);
+        }
+        Ok(self.state.lock().expect("no verb panics"))
+    }
+
+    fn tell(&self, run: &Run, held: bool) {
+        if run.state == RunState::Queued {
+            self.notices.runs.notify_waiters();
+        }
+        if is_pending(run) && !held {
+            self.notices.deliveries.notify_waiters();
+        }
+    }
+}
+
+fn is_pending(run: &Run) -> bool {
+    run.delivery
+        .as_ref()
+        .is_some_and(|delivery| delivery.state == DeliveryState::Pending)
+}
+
+fn is_unfinished(run: &Run) -> bool {
+    !run.state.is_final() || is_pending(run)
+}
+
+fn due_delivery(run: &Run) -> Option<Timestamp> {
+    run.delivery
+        .as_ref()
+        .and_then(|delivery| delivery.next_attempt_at)
+}
+
+impl State {
+    /// Changes an entry, and keeps the indexes.
+    fn change<T>(&mut self, id: RunId, work: impl FnOnce(&mut Entry) -> T) -> Option<T> {
+        let mut entry = self.runs.remove(&id)?;
+        self.index(&entry, false);
+        let done = work(&mut entry);
+        self.index(&entry, true);
+        self.runs.insert(id, entry);
+        Some(done)
+    }
+
+    fn index(&mut self, entry: &Entry, enter: bool) {
+        fn put<K: Ord>(set: &mut BTreeSet<K>, key: K, enter: bool) {
+            if enter {
+                set.insert(key);
+            } else {
+                set.remove(&key);
+            }
+        }
+        let run = &entry.run;
+        if run.state == RunState::Queued {
+            let key = (run.policy.route.clone(), run.due_at, run.id);
+            put(&mut self.queued, key, enter);
+        }
+        if let Some(due) = due_delivery(run)
+            && !entry.held
+        {
+            put(&mut self.pending, (due, run.id), enter);
+        }
+        if is_unfinished(run) {
+            match self.unfinished.get_mut(&run.policy.route) {
+                Some(count) if enter => *count += 1,
+                Some(count) => *count -= 1,
+                None => drop(self.unfinished.insert(run.policy.route.clone(), 1)),
+            }
+        } else {
+            let delivered = run.delivery.as_ref().and_then(|d| d.finished_at);
+            let done = delivered.or(run.finished_at).unwrap_or_default();
+            put(&mut self.done, (done, run.id), enter);
+        }
+    }
+
+    fn end(&mut self, id: RunId, end: End, came: Option<StoredResponse>, at: Timestamp) {
+        self.change(id, |entry| {
+            let (response, _) = end_run(&mut entry.run, end, came, at, "/_raincheck");
+            entry.response = Some(response);
+            entry.request = None;
+            entry.held = false;
+        });
+    }
+
+    /// The entry of a claim that is still ours.
+    fn claimed(&self, run: &Run, of_delivery: bool) -> Result<&Entry, SettleError> {
+        let entry = self.runs.get(&run.id).ok_or(SettleError::WrongState)?;
+        let over = if of_delivery {
+            !is_pending(&entry.run)
+        } else {
+            entry.run.state.is_final()
+        };
+        let attempts = |run: &Run| {
+            let delivery = run.delivery.as_ref().map(|delivery| delivery.attempts);
+            (run.progress.attempts, delivery)
+        };
+        if over {
+            Err(SettleError::WrongState)
+        } else if entry.held && attempts(&entry.run) == attempts(run) {
+            Ok(entry)
+        } else {
+            Err(SettleError::Fenced)
+        }
+    }
+}
+
+#[async_trait]
+impl Store for MemoryStore {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn next_id(&self) -> RunId {
+        let now = RunId::first_key_at(self.clock.now());
+        let next = |last: i64| now.max(last + 8);
+        let last = self
+            .last_key
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |last| {
+                Some(next(last))
+            })
+            .unwrap_or_default();
+        RunId::from_parts(next(last), fastrand::u64(..))
+    }
+
+    fn ready(&self) -> Result<(), Unwritable> {
+        if self.closed.load(Ordering::Relaxed) {
+            return Err(Unwritable::Closed);
+        }
+        Ok(())
+    }
+
+    fn unfinished(&self, route: &str) -> u64 {
+        self.open()
+            .ok()
+            .and_then(|state| state.unfinished.get(route).copied())
+            .unwrap_or_default()
+    }
+
+    fn notices(&self) -> &Notices {
+        &self.notices
+    }
+
+    async fn accept(&self, new: NewRun) -> Result<Accepted, AcceptError> {
+        let mut state = self.open().map_err(|_| Unwritable::Closed)?;
+        if let Some(key) = &new.key {
+            if let Some((id, fingerprint)) = state.keys.get(&key.scope) {
+                let known = Box::new(state.runs[id].run.clone());
+                return Ok(if *fingerprint == key.fingerprint {
+                    Accepted::Replayed(known)
+                } else {
+                    Accepted::KeyReused(*id)
+                });
+            }
+            state.keys.insert(key.scope, (new.id, key.fingerprint));
+        }
+        let run = Run {
+            id: new.id,
+            state: if new.start {
+                RunState::Running
+            } else {
+                RunState::Queued
+            },
+            reason: None,
+            policy: new.policy,
+            facts: new.facts,
+            accepted_at: new.accepted_at,
+            started_at: new.start.then_some(new.accepted_at),
+            finished_at: None,
+            due_at: new.accepted_at,
+            progress: Progress {
+                attempts: u32::from(new.start),
+                ..Progress::default()
+            },
+            response: None,
+            delivery: None,
+        };
+        let claim = new.start.then(|| {
+            Box::new(RunClaim {
+                run: run.clone(),
+                request: new.request.clone(),
+                fence: FENCE,
+            })
+        });
+        self.tell(&run, new.start);
+        let entry = Box::new(Entry {
+            run,
+            secret: new.request.webhook_secret.clone(),
+            request: Some(new.request),
+            response: None,
+            key: new.key,
+            held: new.start,
+        });
+        state.index(&entry, true);
+        state.runs.insert(new.id, entry);
+        Ok(Accepted::New(claim))
+    }
+
+    async fn claim_runs(&self, route: &str, limit: usize) -> Result<Claims<RunClaim>, StoreError> {
+        let now = self.clock.now();
+        let mut state = self.open()?;
+        let first = (
+            route.to_owned(),
+            Timestamp::default(),
+            RunId::from_bytes([0; 16]),
+        );
+        let waiting = |state: &State| {
+            let waiting = state.queued.range(first.clone()..);
+            waiting
+                .take_while(|(of, ..)| of == route)
+                .map(|(_, due, id)| (*due, *id))
+                .take(limit.saturating_add(1))
+                .collect::<Vec<_>>()
+        };
+        let mut claimed = Vec::new();
+        for (due, id) in waiting(&state).into_iter().take(limit) {
+            if due > now {
+                break;
+            }
+            claimed.extend(state.change(id, |entry| {
+                entry.run.state = RunState::Running;
+                entry.run.progress.attempts += 1;
+                entry.run.started_at.get_or_insert(now);
+                entry.held = true;
+                RunClaim {
+                    run: entry.run.clone(),
+                    request: entry.request.clone().expect("a queued run has its request"),
+                    fence: FENCE,
+                }
+            }));
+        }
+        let next_due = waiting(&state).first().map(|(due, _)| *due);
+        Ok(Claims { claimed, next_due })
+    }
+
+    async fn settle_run(
+        &self,
+        claim: RunClaim,
+        settlement: Settlement,
+    ) -> Result<Settled, SettleError> {
+        let now = self.clock.now();
+        let mut state = self.open().map_err(|_| SettleError::Closed)?;
+        state.claimed(&claim.run, false)?;
+        let id = claim.run.id;
+        state.change(id, |entry| entry.run.progress = settlement.progress);
+        match settlement.next {
+            Next::End(end) => state.end(id, end, settlement.response, now),
+            Next::Again { due } => drop(state.change(id, |entry| {
+                entry.run.state = RunState::Queued;
+                entry.run.due_at = if due <= now {
+                    entry.run.accepted_at
+                } else {
+                    due
+                };
+                entry.held = false;
+            })),
+        }
+        let wanted = settlement.claim_delivery;
+        let settled = state.change(id, |entry| {
+            let delivery = (wanted && due_delivery(&entry.run).is_some_and(|due| due <= now))
+                .then(|| Box::new(delivery_claim(entry)));
+            Settled {
+                run: entry.run.clone(),
+                delivery,
+            }
+        });
+        let settled = settled.ok_or(SettleError::WrongState)?;
+        self.tell(&settled.run, settled.delivery.is_some());
+        Ok(settled)
+    }
+
+    async fn cancel(&self, id: RunId) -> Result<Cancelled, StoreError> {
+        let mut state = self.open()?;
+        let Some(entry) = state.runs.get(&id) else {
+            return Ok(if state.tombstones.contains_key(&id) {
+                Cancelled::Expired
+            } else {
+                Cancelled::Unknown
+            });
+        };
+        let run = Box::new(entry.run.clone());
+        if run.state == RunState::Cancelled {
+            return Ok(Cancelled::Before(run));
+        }
+        if run.state.is_final() {
+            return Ok(Cancelled::Finished(run));
+        }
+        state.end(id, End::Cancelled, None, self.clock.now());
+        let run = Box::new(state.runs[&id].run.clone());
+        self.tell(&run, false);
+        Ok(Cancelled::Now(run))
+    }
+
+    async fn expire(&self) -> Result<Vec<Run>, StoreError> {
+        let now = self.clock.now();
+        let mut state = self.open()?;
+        let late: Vec<_> = state
+            .queued
+            .iter()
+            .filter_map(|(.., id)| Some((*id, retry::after_waiting(&state.runs[id].run, now)?)))
+            .take(PIECE)
+            .collect();
+        let ended = late.into_iter().map(|(id, end)| {
+            state.end(id, end, None, now);
+            let run = state.runs[&id].run.clone();
+            self.tell(&run, false);
+            run
+        });
+        Ok(ended.collect())
+    }
+
+    async fn claim_deliveries(&self, limit: usize) -> Result<Claims<DeliveryClaim>, StoreError> {
+        let now = self.clock.now();
+        let mut state = self.open()?;
+        let due: Vec<_> = state
+            .pending
+            .iter()
+            .take_while(|(due, _)| *due <= now)
+            .take(limit)
+            .map(|(_, id)| *id)
+            .collect();
+        let claimed = due
+            .into_iter()
+            .filter_map(|id| state.change(id, |entry| delivery_claim(entry)))
+            .collect();
+        let next_due = state.pending.first().map(|(due, _)| *due);
+        Ok(Claims { claimed, next_due })
+    }
+
+    async fn settle_delivery(
+        &self,
+        claim: DeliveryClaim,
+        attempt: DeliveryAttempt,
+    ) -> Result<Run, SettleError> {
+        let now = self.clock.now();
+        let mut state = self.open().map_err(|_| SettleError::Closed)?;
+        state.claimed(&claim.run, true)?;
+        let run = state.change(claim.run.id, |entry| {
+            let policy = Arc::clone(&entry.run.policy);
+            if let Some(delivery) = &mut entry.run.delivery {
+                delivery.settle(attempt.outcome, &policy.webhook, now, attempt.chance);
+                if delivery.state == DeliveryState::Delivered {
+                    entry.secret = None;
+                }
+            }
+            entry.held = false;
+            entry.run.clone()
+        });
+        let run = run.ok_or(SettleError::WrongState)?;
+        self.tell(&run, false);
+        Ok(run)
+    }
+
+    async fn release_delivery(&self, claim: DeliveryClaim) -> Result<(), SettleError> {
+        let mut state = self.open().map_err(|_| SettleError::Closed)?;
+        state.claimed(&claim.run, true)?;
+        state.change(claim.run.id, |entry| entry.held = false);
+        Ok(())
+    }
+
+    async fn find(&self, id: RunId) -> Result<Found, StoreError> {
+        let state = self.open()?;
+        Ok(match state.runs.get(&id) {
+            Some(entry) => Found::Run(Box::new(entry.run.clone())),
+            None if state.tombstones.contains_key(&id) => Found::Expired,
+            None => Found::Unknown,
+        })
+    }
+
+    async fn response(&self, id: RunId) -> Result<Option<StoredResponse>, StoreError> {
+        let state = self.open()?;
+        Ok(state.runs.get(&id).and_then(|entry| entry.response.clone()))
+    }
+
+    fn spool(&self) -> &Spool {
+        &self.spool
+    }
+
+    async fn tidy(&self) -> Result<Tidied, StoreError> {
+        let now = self.clock.now();
+        let until = now.before(self.retention);
+        let mut state = self.open()?;
+        let before = state.tombstones.len();
+        state.tombstones.retain(|_, until| *until > now);
+        let tombstones = (before - state.tombstones.len()) as u64;
+        let old: Vec<_> = state
+            .done
+            .iter()
+            .take_while(|(done, _)| *done <= until)
+            .take(PIECE)
+            .map(|(_, id)| *id)
+            .collect();
+        for id in &old {
+            let Some(entry) = state.runs.remove(id) else {
+                continue;
+            };
+            state.index(&entry, false);
+            count(&mut state.removed, &entry.run);
+            if let Some(key) = entry.key {
+                state.keys.remove(&key.scope);
+            }
+            state.tombstones.insert(*id, now.after(self.retention));
+        }
+        Ok(Tidied {
+            runs: old.len() as u64,
+            tombstones,
+            files: 0,
+            more: old.len() == PIECE,
+        })
+    }
+
+    async fn books(&self) -> Result<Books, StoreError> {
+        let state = self.open()?;
+        let mut books = state.removed.clone();
+        for entry in state.runs.values() {
+            count(&mut books, &entry.run);
+        }
+        Ok(books)
+    }
+
+    async fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+}
+
+fn delivery_claim(entry: &mut Entry) -> DeliveryClaim {
+    entry.held = true;
+    DeliveryClaim {
+        run: entry.run.clone(),
+        response: entry.response.clone().expect("a delivery has its response"),
+        endpoint: entry.run.facts.webhook_endpoint.clone().unwrap_or_default(),
+        secret: entry.secret.clone(),
+        fence: FENCE,
+    }
+}
+
+fn count(books: &mut Books, run: &Run) {
+    books.accepted += 1;
+    *books.runs.entry(run.state.as_str()).or_default() += 1;
+    if let Some(delivery) = &run.delivery {
+        *books.deliveries.entry(delivery.state.as_str()).or_default() += 1;
+    }
+}

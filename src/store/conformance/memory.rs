@@ -1,0 +1,21 @@
+//! The benches' store in memory keeps to the suite too.
+
+use super::*;
+
+#[path = "../../../benches/common/memory_store.rs"]
+mod memory_store;
+
+#[tokio::test]
+async fn the_store_of_the_benches_conforms() {
+    for (name, check) in CHECKS {
+        println!("{name}");
+        let folder = tempfile::tempdir().unwrap();
+        let clock = clock();
+        let store = memory_store::MemoryStore::new(
+            folder.path().into(),
+            Arc::new(clock.clone()),
+            RETENTION,
+        );
+        check(Subject { store, clock }).await;
+    }
+}
