@@ -34,7 +34,7 @@ const KEEPALIVE: u64 = 60;
 
 /// The admin listener's application, to be added to the server as a service on `admin.address`.
 #[derive(Clone)]
-pub struct AdminApp(Router);
+pub struct AdminApp(pub(super) Router);
 
 pub(super) struct Shared {
     pub(super) store: Arc<dyn Store>,

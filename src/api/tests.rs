@@ -2,4 +2,5 @@
 
 mod house;
 mod looking;
+mod operating;
 mod replaying;
