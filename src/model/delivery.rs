@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{policy::WebhookPolicy, time::Timestamp};
 
+#[cfg(test)]
+mod tests;
+
 /// Where a delivery stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
