@@ -10,13 +10,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{assembly::Assembly, faces::Sockets};
 use crate::{
-    config::Config, courier::Courier, executor::Executor, metrics::Metrics,
-    proxy::traffic::InFlight, store::Store, worker::readiness::Readiness,
+    config::Config, plugin::Core, proxy::traffic::InFlight, store::Store,
+    worker::readiness::Readiness,
 };
 
 mod assembly;
 mod certificates;
-pub mod clock;
 mod faces;
 mod files;
 mod listen;
@@ -33,9 +32,7 @@ pub struct Running {
     admin: SocketAddr,
     shutdown_delay: Duration,
     drain_timeout: Duration,
-    store: Arc<dyn Store>,
-    executor: Executor,
-    courier: Courier,
+    core: Core,
     readiness: Arc<Readiness>,
     in_flight: Arc<InFlight>,
     /// True closes the application's listeners.
@@ -50,20 +47,18 @@ pub struct Running {
 ///
 /// # Errors
 /// Says what cannot be opened, and where.
-pub async fn start(config: Config) -> Result<Running, StartError> {
+pub async fn start(mut config: Config) -> Result<Running, StartError> {
     files::raise_limit();
     // One TLS provider for both sides; a second start in a process finds it installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let sockets = Sockets::bind(&config)?;
-    let clock = clock::system();
-    let metrics = Metrics::new().map_err(StartError::Metrics)?;
+    let own = sockets.own().map(|address| (address.ip(), address.port()));
+    config.webhook.own_addresses.extend(own);
     let runtimes = Runtimes::new(config.server.threads)?;
-    let store = assembly::open_store(&config, &clock, &metrics)?;
+    let core = Core::open(&config, runtimes.back().clone())?;
     let assembly = Assembly {
         config,
-        clock,
-        metrics,
-        store,
+        core,
         runtimes,
     };
     assembly.run(sockets).await
@@ -82,7 +77,7 @@ impl Running {
 
     /// Where the runs are.
     pub fn store(&self) -> &Arc<dyn Store> {
-        &self.store
+        &self.core.store
     }
 }
 

@@ -9,67 +9,36 @@ use tracing::info;
 
 use super::{Running, Runtimes, StartError, faces::Sockets, listen::Face};
 use crate::{
-    api::{AdminApp, PublicApi},
+    api::AdminApp,
     config::Config,
-    courier::{self, Courier, SigningSecrets},
-    executor::{self, Executor, Hosted, upstream::Pipeline},
-    gate::{self, Gate},
-    metrics::Metrics,
-    model::{secret::Secret, time::SharedClock},
+    executor::Hosted,
+    plugin::Core,
     proxy::{
         self, Proxy, Way,
         traffic::{InFlight, Traffic},
         upstream::{CaError, Upstream},
     },
-    store::{
-        Store,
-        sqlite::{Settings, SqliteStore},
-    },
-    worker::{
-        janitor,
-        readiness::{Phase, Readiness},
-    },
+    worker::readiness::{Phase, Readiness},
 };
 
 /// Unused connections to peers that are kept, for each thread.
 const POOL: usize = 512;
 
-/// All that is there before anything runs.
+/// All that is there before anything is served.
 pub(super) struct Assembly {
     pub(super) config: Config,
-    pub(super) clock: SharedClock,
-    pub(super) metrics: Metrics,
-    pub(super) store: Arc<dyn Store>,
+    pub(super) core: Core,
     pub(super) runtimes: Runtimes,
-}
-
-/// Opens the store of the configuration; blocks while it is read.
-pub(super) fn open_store(
-    config: &Config,
-    clock: &SharedClock,
-    metrics: &Metrics,
-) -> Result<Arc<dyn Store>, StartError> {
-    let settings = Settings::new(&config.store, &config.server.public_prefix);
-    Ok(SqliteStore::open(
-        settings,
-        clock.clone(),
-        Arc::new(metrics.clone()),
-    )?)
 }
 
 impl Assembly {
     /// Puts everything together and lets it run.
-    pub(super) async fn run(mut self, sockets: Sockets) -> Result<Running, StartError> {
+    pub(super) async fn run(self, sockets: Sockets) -> Result<Running, StartError> {
         let (listeners, admin) = (sockets.addresses(), sockets.admin.address());
-        let own = listeners.iter().chain([&admin]);
-        let own = own.map(|address| (address.ip(), address.port()));
-        self.config.webhook.own_addresses.extend(own);
-        let courier = self.courier()?;
-        let executor = self.executor(&courier);
         let readiness = Arc::new(Readiness::default());
         let in_flight = Arc::new(InFlight::default());
         let upstreams = self.upstreams()?;
-        let proxy = self.proxy(&executor, &upstreams, &in_flight);
+        let proxy = self.proxy(&upstreams, &in_flight);
         let conf = Arc::new(ServerConf {
             threads: self.config.server.threads,
             upstream_keepalive_pool_size: POOL,
@@ -86,15 +55,7 @@ impl Assembly {
             let stop = rest.clone();
             tasks.spawn_on(async move { upstream.keep(stop).await }, back);
         }
-        let janitor = janitor::keep(self.store.clone(), self.metrics.clone(), rest.clone());
-        tasks.spawn_on(janitor, back);
-        let pipeline = Pipeline::new(
-            &conf,
-            Hosted::new(proxy),
-            self.store.clone(),
-            self.clock.clone(),
-        );
-        executor.begin(Arc::new(pipeline));
+        self.core.begin(&conf, Hosted::new(proxy));
         for face in faces {
             tasks.spawn_on(face.serve(closed.clone()), front);
         }
@@ -116,9 +77,7 @@ impl Assembly {
             admin,
             shutdown_delay: self.config.server.shutdown_delay,
             drain_timeout: self.config.server.drain_timeout,
-            store: self.store,
-            executor,
-            courier,
+            core: self.core,
             readiness,
             in_flight,
             close,
@@ -126,32 +85,6 @@ impl Assembly {
             tasks,
             runtimes: self.runtimes,
         })
-    }
-
-    fn courier(&self) -> Result<Courier, courier::StartError> {
-        Courier::start(courier::Parts {
-            store: self.store.clone(),
-            clock: self.clock.clone(),
-            metrics: self.metrics.clone(),
-            settings: self.config.webhook.clone(),
-            secrets: signing_secrets(&self.config),
-            runtime: self.runtimes.back().clone(),
-        })
-    }
-
-    fn executor(&self, courier: &Courier) -> Executor {
-        let parts = executor::Parts {
-            store: self.store.clone(),
-            clock: self.clock.clone(),
-            metrics: self.metrics.clone(),
-            handoff: courier.handoff(),
-            runtime: self.runtimes.back().clone(),
-        };
-        let routes = self.config.routes.iter().filter_map(|route| {
-            let run = route.run.as_ref()?;
-            Some((route.name.clone(), run.concurrency))
-        });
-        Executor::new(parts, routes)
     }
 
     fn upstreams(&self) -> Result<HashMap<String, Arc<Upstream>>, CaError> {
@@ -166,34 +99,21 @@ impl Assembly {
 
     fn proxy(
         &self,
-        executor: &Executor,
         upstreams: &HashMap<String, Arc<Upstream>>,
         in_flight: &Arc<InFlight>,
     ) -> Proxy {
         // `check` refuses a route whose upstream is not there.
         let ways = self.config.routes.iter().filter_map(|route| {
-            let dialects = route
-                .run
-                .as_ref()
-                .map(|run| run.dialects.iter().map(|name| name.as_str()));
-            self.metrics.prepare_route(&route.name, dialects);
             Some(Arc::new(Way {
                 route: Arc::clone(route),
                 upstream: Arc::clone(upstreams.get(&route.upstream)?),
-                traffic: Traffic::new(&self.metrics, &route.name),
+                traffic: Traffic::new(&self.core.metrics, &route.name),
             }))
         });
-        let live = executor.live().clone();
-        let gate = gate::Parts {
-            store: self.store.clone(),
-            executor: executor.clone(),
-            metrics: self.metrics.clone(),
-            clock: self.clock.clone(),
-        };
         Proxy::new(proxy::Parts {
             ways: ways.collect(),
-            gate: Gate::new(gate, &self.config),
-            api: PublicApi::new(&self.config, self.store.clone(), live, self.metrics.clone()),
+            gate: self.core.gate.clone(),
+            api: self.core.api.clone(),
             in_flight: Arc::clone(in_flight),
             trusted: self.config.server.trusted_proxies.clone(),
             public_prefix: self.config.server.public_prefix.clone(),
@@ -203,28 +123,9 @@ impl Assembly {
     fn admin_app(&self, readiness: &Arc<Readiness>) -> AdminApp {
         AdminApp::new(
             &self.config.admin,
-            self.store.clone(),
-            self.metrics.clone(),
+            self.core.store.clone(),
+            self.core.metrics.clone(),
             Arc::clone(readiness),
         )
     }
-}
-
-/// The signing secrets of each route. A delivery of a route that is gone is signed as all others are, if all are
-/// signed alike; else not at all, and a receiver that verifies refuses it until the route is back.
-fn signing_secrets(config: &Config) -> SigningSecrets {
-    let of_routes: HashMap<String, Arc<[Secret]>> = config
-        .routes
-        .iter()
-        .filter_map(|route| {
-            let secrets = &route.run.as_ref()?.webhook.signing_secrets;
-            Some((route.name.clone(), secrets.as_slice().into()))
-        })
-        .collect();
-    let mut all = of_routes.values();
-    let common = all
-        .next()
-        .filter(|first| all.all(|other| other == *first))
-        .map_or_else(|| [].into(), Arc::clone);
-    Arc::new(move |route| Arc::clone(of_routes.get(route).unwrap_or(&common)))
 }

@@ -50,6 +50,11 @@ impl Sockets {
         bound.map(|(_, bound)| bound.address()).collect()
     }
 
+    /// Where this process listens at all.
+    pub(super) fn own(&self) -> impl Iterator<Item = SocketAddr> {
+        self.addresses().into_iter().chain([self.admin.address()])
+    }
+
     /// The faces of the application: one for all ordinary listeners, one for those that take cleartext HTTP/2 too. (It
     /// is a setting of Pingora's proxy and not of a socket; and with it on, the first request of an HTTP/1 client
     /// waits until 24 bytes have come.) The admin listener's socket is left.

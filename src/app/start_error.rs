@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{certificates::CertificateError, listen::BindError};
-use crate::{courier, proxy::upstream::CaError};
+use crate::{courier, plugin::OpenError, proxy::upstream::CaError};
 
 /// A proxy cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -29,4 +29,15 @@ pub enum StartError {
     /// The metrics cannot be registered.
     #[error("the metrics cannot be registered: {0}")]
     Metrics(prometheus::Error),
+}
+
+impl From<OpenError> for StartError {
+    fn from(error: OpenError) -> Self {
+        match error {
+            OpenError::Store(error) => Self::Store(error),
+            OpenError::Courier(error) => Self::Courier(error),
+            OpenError::Metrics(error) => Self::Metrics(error),
+            OpenError::Runtime(error) => Self::Runtime(error),
+        }
+    }
 }

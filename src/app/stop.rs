@@ -8,9 +8,8 @@ use tracing::{info, warn};
 use super::Running;
 use crate::worker::readiness::Phase;
 
-/// How long outcomes are waited for that cannot be recorded (a full disk); the next start finds those runs as they
-/// were.
-const RECORDING: Duration = Duration::from_secs(5);
+/// How long listeners that are closed may take to let go.
+const LISTENERS: Duration = Duration::from_secs(1);
 
 impl Running {
     /// Stops: not ready at once; after `server.shutdown_delay` nothing new is taken; requests and runs under way get
@@ -21,9 +20,9 @@ impl Running {
         tokio::time::sleep(self.shutdown_delay).await;
         let end = Instant::now() + self.drain_timeout;
         self.close.send_replace(true);
-        let (requests, runs) = tokio::join!(
+        let (requests, ()) = tokio::join!(
             timeout_at(end, self.in_flight.idle()),
-            timeout_at(end + RECORDING, self.executor.drain(self.drain_timeout)),
+            self.core.drain(self.drain_timeout),
         );
         if requests.is_err() {
             warn!(
@@ -31,29 +30,12 @@ impl Running {
                 "requests are cut off; server.drain_timeout is over"
             );
         }
-        if runs.is_err() {
-            warn!(
-                "outcomes of runs could not be recorded; the next start repeats or ends these runs"
-            );
-        }
-        let left = end.saturating_duration_since(Instant::now());
-        if timeout(left + RECORDING, self.courier.drain(left))
-            .await
-            .is_err()
-        {
-            warn!("outcomes of deliveries could not be recorded; the next start repeats them");
-        }
         self.rest.cancel();
         self.tasks.close();
-        if timeout(RECORDING, async {
-            self.tasks.wait().await;
-            self.store.close().await;
-        })
-        .await
-        .is_err()
-        {
-            warn!("the store could not be closed in time; the next start recovers it");
+        if timeout(LISTENERS, self.tasks.wait()).await.is_err() {
+            warn!("connections without requests are cut off");
         }
+        self.core.close().await;
         drop(self.runtimes);
         info!("stopped");
     }

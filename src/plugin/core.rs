@@ -1,0 +1,195 @@
+//! What a proxy with runs is made of, whoever's proxy it is: store, executor, courier, gate and public face, put
+//! together from the store upwards, and taken apart the other way round.
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use pingora::{proxy::ProxyHttp, server::configuration::ServerConf};
+use tokio::{
+    runtime::Handle,
+    time::{Instant, timeout, timeout_at},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::warn;
+
+use super::clock;
+use crate::{
+    api::PublicApi,
+    config::Config,
+    courier::{self, Courier, SigningSecrets},
+    executor::{self, Executor, Hosted, upstream::Pipeline},
+    gate::{self, Gate},
+    metrics::Metrics,
+    model::{secret::Secret, time::SharedClock},
+    store::{
+        Store,
+        sqlite::{self, Settings, SqliteStore},
+    },
+    worker::janitor,
+};
+
+/// How long outcomes are waited for that cannot be recorded (a full disk); the next start finds those runs as they
+/// were.
+const RECORDING: Duration = Duration::from_secs(5);
+
+/// The parts.
+pub struct Core {
+    /// Where runs are kept.
+    pub store: Arc<dyn Store>,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// How requests become runs.
+    pub gate: Gate,
+    /// Where runs are looked at.
+    pub api: PublicApi,
+    clock: SharedClock,
+    executor: Executor,
+    courier: Courier,
+    runtime: Handle,
+    tasks: TaskTracker,
+    rest: CancellationToken,
+}
+
+/// The parts cannot be put together.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] sqlite::OpenError),
+    /// Webhooks cannot be sent.
+    #[error(transparent)]
+    Courier(#[from] courier::StartError),
+    /// The metrics cannot be registered.
+    #[error("the metrics cannot be registered: {0}")]
+    Metrics(prometheus::Error),
+    /// No threads can be started.
+    #[error("no threads can be started: {0}")]
+    Runtime(std::io::Error),
+}
+
+impl Core {
+    /// Opens the store and puts the parts together; blocks while the store is read. Deliveries begin at once, runs
+    /// with [`Core::begin`]; both on `runtime`, which is not to be the one that serves requests.
+    ///
+    /// # Errors
+    /// Says what cannot be opened.
+    pub fn open(config: &Config, runtime: Handle) -> Result<Self, OpenError> {
+        let clock = clock::system();
+        let metrics = Metrics::new().map_err(OpenError::Metrics)?;
+        for route in &config.routes {
+            let run = route.run.as_ref();
+            let dialects = run.map(|run| run.dialects.iter().map(|name| name.as_str()));
+            metrics.prepare_route(&route.name, dialects);
+        }
+        let settings = Settings::new(&config.store, &config.server.public_prefix);
+        let store: Arc<dyn Store> =
+            SqliteStore::open(settings, clock.clone(), Arc::new(metrics.clone()))?;
+        let courier = Courier::start(courier::Parts {
+            store: store.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            settings: config.webhook.clone(),
+            secrets: signing_secrets(config),
+            runtime: runtime.clone(),
+        })?;
+        let parts = executor::Parts {
+            store: store.clone(),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            handoff: courier.handoff(),
+            runtime: runtime.clone(),
+        };
+        let executor = Executor::new(parts, lanes(config));
+        let parts = gate::Parts {
+            store: store.clone(),
+            executor: executor.clone(),
+            metrics: metrics.clone(),
+            clock: clock.clone(),
+        };
+        let live = executor.live().clone();
+        Ok(Self {
+            gate: Gate::new(parts, config),
+            api: PublicApi::new(config, store.clone(), live, metrics.clone()),
+            store,
+            metrics,
+            clock,
+            executor,
+            courier,
+            runtime,
+            tasks: TaskTracker::new(),
+            rest: CancellationToken::new(),
+        })
+    }
+
+    /// Carries out runs from now on, through a second proxy of `host` with connections of its own.
+    pub fn begin<SV>(&self, conf: &Arc<ServerConf>, host: Hosted<SV>)
+    where
+        SV: ProxyHttp + Send + Sync + 'static,
+        SV::CTX: Send + Sync,
+    {
+        let pipeline = Pipeline::new(conf, host, self.store.clone(), self.clock.clone());
+        self.executor.begin(Arc::new(pipeline));
+        let (store, metrics) = (self.store.clone(), self.metrics.clone());
+        let janitor = janitor::keep(store, metrics, self.rest.clone());
+        self.tasks.spawn_on(janitor, &self.runtime);
+    }
+
+    /// Takes up nothing new, and gives what is under way at most `limit`; queued work stays in the store. Returns as
+    /// soon as nothing is left to wait for.
+    pub async fn drain(&self, limit: Duration) {
+        let end = Instant::now() + limit;
+        if timeout_at(end + RECORDING, self.executor.drain(limit))
+            .await
+            .is_err()
+        {
+            warn!(
+                "outcomes of runs could not be recorded; the next start repeats or ends these runs"
+            );
+        }
+        let left = end.saturating_duration_since(Instant::now());
+        if timeout(left + RECORDING, self.courier.drain(left))
+            .await
+            .is_err()
+        {
+            warn!("outcomes of deliveries could not be recorded; the next start repeats them");
+        }
+    }
+
+    /// Closes the store. To be called after [`Core::drain`].
+    pub async fn close(&self) {
+        self.rest.cancel();
+        self.tasks.close();
+        let closed = async {
+            self.tasks.wait().await;
+            self.store.close().await;
+        };
+        if timeout(RECORDING, closed).await.is_err() {
+            warn!("the store could not be closed in time; the next start recovers it");
+        }
+    }
+}
+
+fn lanes(config: &Config) -> impl Iterator<Item = (String, usize)> {
+    config.routes.iter().filter_map(|route| {
+        let run = route.run.as_ref()?;
+        Some((route.name.clone(), run.concurrency))
+    })
+}
+
+/// The signing secrets of each route. A delivery of a route that is gone is signed as all others are, if all are
+/// signed alike; else not at all, and a receiver that verifies refuses it until the route is back.
+fn signing_secrets(config: &Config) -> SigningSecrets {
+    let of_routes: HashMap<String, Arc<[Secret]>> = config
+        .routes
+        .iter()
+        .filter_map(|route| {
+            let secrets = &route.run.as_ref()?.webhook.signing_secrets;
+            Some((route.name.clone(), secrets.as_slice().into()))
+        })
+        .collect();
+    let mut all = of_routes.values();
+    let common = all
+        .next()
+        .filter(|first| all.all(|other| other == *first))
+        .map_or_else(|| [].into(), Arc::clone);
+    Arc::new(move |route| Arc::clone(of_routes.get(route).unwrap_or(&common)))
+}
