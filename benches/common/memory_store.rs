@@ -35,7 +35,7 @@ const FENCE: Fence = Fence { slot: 0, epoch: 1 };
 const PIECE: usize = 500;
 
 /// A store in memory; it forgets all when it is dropped.
-pub struct MemoryStore {
+pub(crate) struct MemoryStore {
     identity: Identity,
     clock: SharedClock,
     retention: Duration,
@@ -70,7 +70,7 @@ struct Entry {
 
 impl MemoryStore {
     /// An empty store; long bodies go to files in `spool`, which must exist.
-    pub fn new(spool: PathBuf, clock: SharedClock, retention: Duration) -> Arc<Self> {
+    pub(crate) fn new(spool: PathBuf, clock: SharedClock, retention: Duration) -> Arc<Self> {
         Arc::new(Self {
             identity: Identity {
                 loop_id: "raincheck-memory".into(),
@@ -408,7 +408,7 @@ impl Store for MemoryStore {
             .collect();
         let claimed = due
             .into_iter()
-            .filter_map(|id| state.change(id, |entry| delivery_claim(entry)))
+            .filter_map(|id| state.change(id, delivery_claim))
             .collect();
         let next_due = state.pending.first().map(|(due, _)| *due);
         Ok(Claims { claimed, next_due })

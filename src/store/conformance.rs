@@ -6,10 +6,10 @@ mod law;
 mod memory;
 mod runs;
 
-use std::{sync::Arc, time::Duration};
+use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::{FutureExt, future::BoxFuture};
 
 use super::{
     Accepted, Cancelled, DeliveryAttempt, DeliveryClaim, Found, IdempotencyKey, NewRun, RunClaim,
@@ -104,6 +104,12 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     }),
     ("a closed store says so", |s| Box::pin(lasting::closed(s))),
 ];
+
+/// Runs one check, and names it if it fails.
+pub(crate) async fn passes(name: &str, check: Check, subject: Subject) {
+    let outcome = AssertUnwindSafe(check(subject)).catch_unwind().await;
+    assert!(outcome.is_ok(), "broken: {name}");
+}
 
 /// A route's promise, as most checks want it.
 pub(crate) fn policy(route: &str) -> Policy {
