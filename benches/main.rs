@@ -10,13 +10,21 @@
     reason = "a benchmark prints its figures, and its tasks end with it"
 )]
 
+mod accept;
 mod bare;
+mod full_store;
 mod load;
+#[path = "common/memory_store.rs"]
+mod memory_store;
 mod pass_through;
 mod peer;
 mod process;
 mod proxies;
 mod runs;
+
+/// The real binary's allocator, for all that is compared with it.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     // `cargo bench` adds `--bench` at the end.
@@ -27,9 +35,14 @@ fn main() {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words.as_slice() {
         ["bare", address, peer] => bare::serve(address, peer, 2),
+        ["memory", file] => accept::serve(file),
+        ["accept"] => run(accept::compare()),
+        ["full_store"] => run(full_store::compare()),
         ["pass_through"] => run(pass_through::compare()),
         ["runs"] => run(runs::compare()),
-        _ => eprintln!("say which: cargo bench --bench figures -- pass_through | runs"),
+        _ => eprintln!(
+            "say which: cargo bench --bench figures -- accept | full_store | pass_through | runs"
+        ),
     }
 }
 

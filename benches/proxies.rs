@@ -3,7 +3,7 @@
 use std::{
     fs,
     net::{SocketAddr, TcpListener},
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
     time::Duration,
 };
@@ -44,6 +44,30 @@ pub(crate) async fn bare(peer: &str) -> Proxy {
 
 /// The real binary in front of `peer`, with its state in `folder` and `more` at the end of its configuration.
 pub(crate) async fn raincheck(peer: &str, folder: &Path, more: &str) -> Proxy {
+    let (address, file) = configured(peer, folder, more);
+    let log = fs::File::create(folder.join("log")).expect("the folder can be written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_raincheck"));
+    command
+        .args(["serve", "--config"])
+        .arg(&file)
+        .stderr(log)
+        .stdout(Stdio::null());
+    let process = Process::start(&mut command);
+    listening(&address).await;
+    Proxy { process, address }
+}
+
+/// The same on the store in memory: this executable again, in the role `memory` (see [`crate::accept::serve`]).
+pub(crate) async fn in_memory(peer: &str, folder: &Path, more: &str) -> Proxy {
+    let (address, file) = configured(peer, folder, more);
+    let program = std::env::current_exe().expect("a running program has a path");
+    let process = Process::start(Command::new(program).arg("memory").arg(file));
+    listening(&address).await;
+    Proxy { process, address }
+}
+
+/// Writes a configuration; its listener's address, and the file.
+fn configured(peer: &str, folder: &Path, more: &str) -> (String, PathBuf) {
     let (address, admin) = (free_address(), free_address());
     let file = folder.join("raincheck.toml");
     let config = format!(
@@ -68,16 +92,7 @@ upstream = "app"
         folder.join("store").display()
     );
     fs::write(&file, config).expect("the folder can be written");
-    let log = fs::File::create(folder.join("log")).expect("the folder can be written");
-    let mut command = Command::new(env!("CARGO_BIN_EXE_raincheck"));
-    command
-        .args(["serve", "--config"])
-        .arg(&file)
-        .stderr(log)
-        .stdout(Stdio::null());
-    let process = Process::start(&mut command);
-    listening(&address).await;
-    Proxy { process, address }
+    (address, file)
 }
 
 /// Waits until `address` accepts connections, 30 s at most.

@@ -10,7 +10,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{assembly::Assembly, faces::Sockets};
 use crate::{
-    config::Config, plugin::Core, proxy::traffic::InFlight, store::Store,
+    config::Config,
+    plugin::{Core, OpenError},
+    proxy::traffic::InFlight,
+    store::Store,
     worker::readiness::Readiness,
 };
 
@@ -47,7 +50,19 @@ pub struct Running {
 ///
 /// # Errors
 /// Says what cannot be opened, and where.
-pub async fn start(mut config: Config) -> Result<Running, StartError> {
+pub async fn start(config: Config) -> Result<Running, StartError> {
+    start_on(config, |config, runtime| Core::open(config, runtime)).await
+}
+
+/// [`start`] on a core of one's own: for benches, which compare stores behind the same gate.
+///
+/// # Errors
+/// As [`start`].
+#[doc(hidden)]
+pub async fn start_on(
+    mut config: Config,
+    open: impl FnOnce(&Config, Handle) -> Result<Core, OpenError>,
+) -> Result<Running, StartError> {
     files::raise_limit();
     // One TLS provider for both sides; a second start in a process finds it installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
@@ -55,7 +70,7 @@ pub async fn start(mut config: Config) -> Result<Running, StartError> {
     let own = sockets.own().map(|address| (address.ip(), address.port()));
     config.webhook.own_addresses.extend(own);
     let runtimes = Runtimes::new(config.server.threads)?;
-    let core = Core::open(&config, runtimes.back().clone())?;
+    let core = open(&config, runtimes.back().clone())?;
     let assembly = Assembly {
         config,
         core,

@@ -73,6 +73,26 @@ impl Core {
     /// # Errors
     /// Says what cannot be opened.
     pub fn open(config: &Config, runtime: Handle) -> Result<Self, OpenError> {
+        Self::open_on(config, runtime, |clock, metrics| {
+            let settings = Settings::new(&config.store, &config.server.public_prefix);
+            Ok(SqliteStore::open(
+                settings,
+                clock.clone(),
+                Arc::new(metrics.clone()),
+            )?)
+        })
+    }
+
+    /// [`Core::open`] on a store of one's own: for benches, which compare stores behind the same gate.
+    ///
+    /// # Errors
+    /// As [`Core::open`].
+    #[doc(hidden)]
+    pub fn open_on(
+        config: &Config,
+        runtime: Handle,
+        open: impl FnOnce(&SharedClock, &Metrics) -> Result<Arc<dyn Store>, OpenError>,
+    ) -> Result<Self, OpenError> {
         let clock = clock::system();
         let metrics = Metrics::new().map_err(OpenError::Metrics)?;
         for route in &config.routes {
@@ -80,9 +100,7 @@ impl Core {
             let dialects = run.map(|run| run.dialects.iter().map(|name| name.as_str()));
             metrics.prepare_route(&route.name, dialects);
         }
-        let settings = Settings::new(&config.store, &config.server.public_prefix);
-        let store: Arc<dyn Store> =
-            SqliteStore::open(settings, clock.clone(), Arc::new(metrics.clone()))?;
+        let store = open(&clock, &metrics)?;
         let courier = Courier::start(courier::Parts {
             store: store.clone(),
             clock: clock.clone(),
