@@ -73,6 +73,8 @@ pub(super) struct Section<'a> {
     written: Option<&'a DeTable<'a>>,
     defaults: Option<&'static DeTable<'static>>,
     asked: RefCell<Vec<&'static str>>,
+    /// Keys whose values were complained about by [`Section::optional`].
+    wrong: RefCell<Vec<&'static str>>,
 }
 
 impl<'a> Section<'a> {
@@ -88,6 +90,7 @@ impl<'a> Section<'a> {
             written: Some(written),
             defaults: Some(defaults),
             asked: RefCell::default(),
+            wrong: RefCell::default(),
         }
     }
 
@@ -110,6 +113,7 @@ impl<'a> Section<'a> {
         match convert(self.find(key)?) {
             Ok(value) => Some(value),
             Err(faults) => {
+                self.wrong.borrow_mut().push(key);
                 for Wrong { at, message } in faults {
                     self.reading.complain(at, self.key(key), message);
                 }
@@ -224,6 +228,11 @@ impl<'a> Section<'a> {
         self.find(key).is_some()
     }
 
+    /// Whether `key`, read already, was not complained about: what follows from a wrong value is not worth saying.
+    pub(super) fn is_right(&self, key: &'static str) -> bool {
+        !self.wrong.borrow().contains(&key)
+    }
+
     /// Whether `key` is written, for keys that belong elsewhere: it is not remembered as known here unless it is.
     pub(super) fn written(&self, key: &'static str) -> bool {
         let written = self.written.is_some_and(|table| table.contains_key(key));
@@ -267,7 +276,7 @@ impl<'a> Section<'a> {
         let default = self.defaults.and_then(|defaults| defaults.get(key));
         let defaults = default.and_then(|value| match value.get_ref() {
             DeValue::Table(table) => Some(table),
-            DeValue::Array(tables) => tables.get(0).and_then(|first| first.get_ref().as_table()),
+            DeValue::Array(tables) => tables.first().and_then(|first| first.get_ref().as_table()),
             _ => None,
         });
         Self {
@@ -277,6 +286,7 @@ impl<'a> Section<'a> {
             written,
             defaults,
             asked: RefCell::default(),
+            wrong: RefCell::default(),
         }
     }
 

@@ -19,9 +19,10 @@ pub(super) fn read(root: &Section<'_>, admin: &Admin) -> Vec<Listener> {
     let mut listeners = Vec::new();
     for section in &sections {
         let listener = one(section);
-        if let Some((other, whose)) = taken
-            .iter()
-            .find(|(other, _)| collide(other, &listener.address))
+        if section.is_right("address")
+            && let Some((other, whose)) = taken
+                .iter()
+                .find(|(other, _)| collide(other, &listener.address))
         {
             let message = format!(
                 "{} is taken by {whose} on {other}; write another port",

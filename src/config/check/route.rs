@@ -44,9 +44,11 @@ pub(super) fn read(root: &Section<'_>, shared: &Shared<'_>) -> Option<Vec<Route>
                 ),
             );
         }
-        if routes
-            .iter()
-            .any(|other| other.host == route.host && other.path == route.path)
+        let right = section.is_right("path") && section.is_right("host");
+        if right
+            && routes
+                .iter()
+                .any(|other| other.host == route.host && other.path == route.path)
         {
             let host = route.host.as_deref().unwrap_or("any host");
             section.complain(
