@@ -1,12 +1,13 @@
 //! The command line: arguments → one subcommand → an exit code.
 
 mod check;
+mod demo;
 mod serve;
 mod version;
 
 use std::{
     ffi::OsString,
-    io::{self, IsTerminal, Write},
+    io::{self, Write},
     process::ExitCode,
 };
 
@@ -27,7 +28,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let mut screen = Screen {
         out: &mut io::stdout(),
         err: &mut io::stderr(),
-        colour: io::stdout().is_terminal(),
     };
     match arguments.command.run(&mut screen) {
         Ok(()) => ExitCode::SUCCESS,
@@ -55,6 +55,8 @@ struct Arguments {
 enum Command {
     /// Say everything that is wrong with a configuration, or what it would do.
     Check(check::Arguments),
+    /// Show a run from the call to its signed webhook, in one process.
+    Demo(demo::Arguments),
     /// Serve until SIGTERM or SIGINT.
     Serve(serve::Arguments),
     /// Print the version.
@@ -65,6 +67,7 @@ impl Command {
     fn run(self, screen: &mut Screen<'_>) -> Result<(), Failure> {
         match self {
             Self::Check(arguments) => check::run(&arguments, screen),
+            Self::Demo(arguments) => demo::run(&arguments, screen),
             Self::Serve(arguments) => serve::run(&arguments),
             Self::Version => version::run(screen),
         }
@@ -77,8 +80,6 @@ pub(crate) struct Screen<'a> {
     pub(crate) out: &'a mut dyn Write,
     /// What went wrong.
     pub(crate) err: &'a mut dyn Write,
-    /// Whether `out` is a terminal, which shows colours.
-    pub(crate) colour: bool,
 }
 
 /// Why a subcommand failed: the exit code, and what to say on stderr.
