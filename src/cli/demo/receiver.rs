@@ -11,9 +11,9 @@ use tokio::sync::mpsc;
 
 use super::scene::Answer;
 use crate::{
-    app::clock,
     cli::{Exit, Failure},
     model::{secret::Secret, signature::Signed},
+    plugin::clock,
 };
 
 /// One delivery as it came.
