@@ -221,7 +221,7 @@ pub struct WebhookClient {
     pub allow_hosts: Vec<String>,
     /// Whether `http` is refused.
     pub https_only: bool,
-    /// The proxy's own listeners, which are never dialled.
+    /// The proxy's own listeners, which are dialled only where `allow_networks` opens their addresses.
     pub own_addresses: Vec<(IpAddr, u16)>,
 }
 
