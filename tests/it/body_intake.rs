@@ -182,9 +182,17 @@ fn a_body_that_drips_for_too_long_is_408() {
 fn past_the_memory_budget_bodies_are_spooled_and_arrive_unchanged() {
     let upstream = Server::fixed(200, "");
     let proxy = Setup::new(&upstream)
-        .set("limits.intake_memory", "1 KiB")
+        .set("limits.intake_memory", "128 KiB")
         .start();
+    let mut holder = proxy.wire();
+    holder.send("POST /?async=true HTTP/1.1\r\nHost: a\r\nContent-Length: 120001\r\n\r\n");
+    holder.send("x".repeat(120_000));
     let run = proxy.run(&Ask::post("/?async=true", "y".repeat(50_000)));
     proxy.finished(&run);
     assert_eq!(upstream.only().body, "y".repeat(50_000).as_bytes());
+    holder.send("x");
+    let reply = holder.reply();
+    proxy.remember(&reply);
+    assert_eq!(reply.status, 202);
+    assert_eq!(upstream.wait_for(2)[1].body.len(), 120_001);
 }

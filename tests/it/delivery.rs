@@ -236,6 +236,7 @@ fn receivers_that_misbehave_are_failures() {
     for script in scripts {
         let receiver = Server::new(script);
         let setup = Setup::new(&upstream)
+            .set("webhook.connect_timeout", "300ms")
             .set("webhook.timeout", "300ms")
             .set("webhook.schedule", vec!["0s", "0s"]);
         let (proxy, run, seen) = delivered(setup, &receiver, &with_webhook(&receiver));
@@ -382,8 +383,6 @@ fn retry_after_moves_the_next_attempt() {
     let ended =
         humantime::parse_rfc3339(record["finished_at"].as_str().expect("end")).expect("time");
     let wait = next.duration_since(ended).expect("later").as_secs();
-    assert!(
-        (7100..=8700).contains(&wait),
-        "{wait} s: max(1 h, min(2 h, 2 x 1 h))"
-    );
+    // max(step, min(2 h, 2 × step)) with a step of one hour; jitter makes it 20 % more or less.
+    assert!((5700..=8700).contains(&wait), "{wait} s");
 }

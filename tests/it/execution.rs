@@ -228,7 +228,7 @@ fn a_run_that_waits_for_too_long_expires() {
     });
     let proxy = Setup::new(&upstream)
         .set("route.async.concurrency", 1)
-        .set("route.async.max_queue_time", "200ms")
+        .set("route.async.max_queue_time", "1s")
         .start();
     let first = proxy.run(&post());
     upstream.wait_for(1);

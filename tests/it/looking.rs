@@ -239,9 +239,7 @@ fn a_run_made_with_nothing_is_shown_to_who_knows_its_id() {
 #[test]
 fn an_expired_run_is_410() {
     let upstream = Server::fixed(200, "");
-    let proxy = Setup::new(&upstream)
-        .set("store.retention", "200ms")
-        .start();
+    let proxy = Setup::new(&upstream).set("store.retention", "1s").start();
     let mut wire = proxy.wire();
     wire.send(Ask::get("/?async=true").bytes("a"));
     let run = RunHandle::of(&wire.reply());

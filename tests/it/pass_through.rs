@@ -253,17 +253,17 @@ fn a_slow_answer_streams_as_it_comes() {
     let gate = Gate::shut();
     let wait = gate.clone();
     let upstream = Server::new(move |_, answer| {
-        answer.raw("HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nabc")?;
+        answer.raw("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")?;
         wait.wait();
-        answer.raw("def")
+        answer.raw("3\r\ndef\r\n0\r\n\r\n")
     });
     let proxy = Setup::new(&upstream).start();
     let mut wire = proxy.wire();
     wire.send(Ask::get("/").bytes("a"));
     assert!(wire.head().0.contains("200"));
-    assert_eq!(wire.bytes(3), b"abc");
+    assert_eq!(wire.bytes(8), b"3\r\nabc\r\n");
     gate.open();
-    assert_eq!(wire.bytes(3), b"def");
+    assert_eq!(wire.bytes(8), b"3\r\ndef\r\n");
 }
 
 #[test]

@@ -46,12 +46,3 @@ fn a_request_that_goes_round_and_round_is_508() {
     let others = Ask::get("/?async=true").header("CDN-Loop", "a, b, c, d, e, f");
     assert_eq!(proxy.ask(&others).status, 202);
 }
-
-#[test]
-fn a_webhook_that_points_back_at_the_proxy_ends_by_the_guard() {
-    let upstream = Server::fixed(200, "");
-    let proxy = Setup::new(&upstream).start();
-    let own = crate::harness::encoded(&format!("http://{}/?async=true", proxy.public()));
-    let reply = proxy.get(format!("/?async=true&webhookEndpoint={own}"));
-    reply.problem(400, "forbidden-webhook-endpoint");
-}

@@ -112,7 +112,7 @@ fn a_stale_connection_is_forgiven_once_where_repeating_is_allowed() {
 }
 
 #[test]
-fn a_post_on_a_stale_connection_is_broken_not_repeated() {
+fn a_post_on_a_stale_connection_is_interrupted_not_repeated() {
     let upstream = Server::new(|seen, answer| {
         if seen.nth == 1 {
             return answer.close();
@@ -126,7 +126,7 @@ fn a_post_on_a_stale_connection_is_broken_not_repeated() {
     let record = proxy.finished(&second);
     assert_eq!(
         (&record["state"], &record["reason"]),
-        (&"failed".into(), &"broken".into())
+        (&"failed".into(), &"interrupted".into())
     );
     assert_eq!(upstream.seen().len(), 2);
 }

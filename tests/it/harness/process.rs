@@ -144,7 +144,10 @@ impl Raincheck {
     /// Starts; the exit code if it ends before it is ready.
     pub(crate) fn try_start(&mut self) -> Result<(), Option<i32>> {
         assert!(self.child.is_none(), "already running");
-        (self.public, self.admin) = (free_port(), free_port());
+        let (public, admin) = (reserve(), reserve());
+        self.public = public.local_addr().expect("address");
+        self.admin = admin.local_addr().expect("address");
+        drop((public, admin));
         let mut listener = Table::new();
         listener.insert("address".into(), self.public.to_string().into());
         if let Some(old) = self.table.get("listener").and_then(|l| l.get(0)) {
@@ -393,8 +396,11 @@ impl RunHandle {
 
 /// An address on 127.0.0.1 that nobody listens on at the moment.
 pub(crate) fn free_port() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("bind");
-    listener.local_addr().expect("address")
+    reserve().local_addr().expect("address")
+}
+
+fn reserve() -> TcpListener {
+    TcpListener::bind("127.0.0.1:0").expect("bind")
 }
 
 pub(crate) fn try_get(address: SocketAddr, target: &str) -> Option<Reply> {
