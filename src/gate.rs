@@ -114,6 +114,8 @@ impl Inner {
         settings: &Arc<RunSettings>,
         order: Order,
     ) -> pingora::Result<()> {
+        // What is sent behind a body is the next request; Pingora would drop it otherwise.
+        session.set_pipelining_enabled(true);
         let taken = match self.body(session, &order).await {
             Ok(taken) => taken,
             Err(Refusal::Gone) => {

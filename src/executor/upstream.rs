@@ -8,6 +8,7 @@ use std::{io, sync::Arc};
 use async_trait::async_trait;
 use pingora::{
     Error,
+    http::ResponseHeader,
     protocols::http::{HttpTask, ServerSession, subrequest::server::SubrequestHandle},
     proxy::{
         HttpProxy, ProxyHttp, Session, Subrequest, http_proxy,
@@ -17,7 +18,7 @@ use pingora::{
 };
 use tokio::sync::mpsc;
 
-use super::{Attempted, Contact, Hosted, RunMark, Upstream};
+use super::{Attempted, Contact, Hosted, Piece, RunMark, Upstream};
 use crate::{
     model::{
         exchange::{Body, INLINE_MAX, StoredResponse},
@@ -117,7 +118,7 @@ where
             limit: claim.run.policy.response_body,
             no_body: intake::answers_without_body(&claim.run.facts.method),
             writer: self.store.spool().writer(INLINE_MAX),
-            tee: contact.tee(),
+            contact,
         };
         let received = async {
             let pass = async {
@@ -164,7 +165,25 @@ where
         }
     }
 
-    fn answered(&self, head: pingora::http::ResponseHeader, body: Body) -> Attempted {
+    /// Gives the host's own answer to a caller who listens: he has not heard it as it came.
+    async fn tell_own(&self, contact: &Contact, head: &ResponseHeader, body: &Body) {
+        let Some(tee) = contact.tee().filter(|tee| !tee.is_whole()) else {
+            return;
+        };
+        let mut own = Box::new(head.clone());
+        head::strip(&mut own);
+        tee.give(Piece::Head(own)).await;
+        let mut body = self.store.spool().reader(body);
+        loop {
+            match body.next().await {
+                Ok(Some(piece)) => tee.give(Piece::Body(piece)).await,
+                Ok(None) => return tee.came_whole(),
+                Err(error) => return tracing::error!(%error, "an answer cannot be read back"),
+            }
+        }
+    }
+
+    fn answered(&self, head: ResponseHeader, body: Body) -> Attempted {
         let retry_after = head
             .headers
             .get(http::header::RETRY_AFTER)
@@ -199,7 +218,10 @@ where
             return outcome.into();
         }
         match (received.head, received.body) {
-            (Some(head), Some(body)) => self.answered(head, body),
+            (Some(head), Some(body)) => {
+                self.tell_own(contact, &head, &body).await;
+                self.answered(head, body)
+            }
             (Some(_) | None, Some(_) | None) => Outcome::Internal.into(),
         }
     }

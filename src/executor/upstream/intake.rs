@@ -8,7 +8,7 @@ use pingora::{http::ResponseHeader, protocols::http::HttpTask};
 use tokio::sync::mpsc;
 
 use super::{
-    super::{Piece, Tee},
+    super::{Contact, Piece, Tee},
     head,
 };
 use crate::{
@@ -27,8 +27,8 @@ pub(super) struct Intake<'a> {
     /// Whether the request was a HEAD: its answer's `Content-Length` speaks of a body that does not come.
     pub(super) no_body: bool,
     pub(super) writer: BodyWriter,
-    /// The caller who gets it as it comes; gets all of it, whatever is kept.
-    pub(super) tee: Option<&'a Tee>,
+    /// How far the attempt has come, and the caller who gets all of the response, whatever is kept.
+    pub(super) contact: &'a Contact,
 }
 
 /// A response as far as it came.
@@ -85,7 +85,7 @@ impl Intake<'_> {
                 HttpTask::UpgradedBody(..) | HttpTask::Failed(_) => ended = false,
             }
         }
-        if let Some(tee) = self.tee.filter(|_| ended && received.head.is_some()) {
+        if let Some(tee) = self.tee().filter(|_| ended && received.head.is_some()) {
             tee.came_whole();
         }
         if too_large {
@@ -97,12 +97,19 @@ impl Intake<'_> {
         Ok(received)
     }
 
+    /// The caller, once the upstream answers: what the pipeline answers in its place may be a failed attempt.
+    fn tee(&self) -> Option<&Tee> {
+        self.contact
+            .tee()
+            .filter(|_| self.contact.has_answer_begun())
+    }
+
     fn is_heard(&self) -> bool {
-        self.tee.is_some_and(Tee::is_heard)
+        self.tee().is_some_and(Tee::is_heard)
     }
 
     async fn tell(&self, piece: Piece) {
-        if let Some(tee) = self.tee {
+        if let Some(tee) = self.tee() {
             tee.give(piece).await;
         }
     }
