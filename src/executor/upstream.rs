@@ -27,7 +27,7 @@ use crate::{
     },
     store::{RunClaim, Store},
 };
-use intake::{Intake, Received, TooLarge};
+use intake::{Intake, Received, Unkept};
 use replay::Replay;
 
 mod head;
@@ -123,14 +123,17 @@ where
         let received = async {
             let pass = async {
                 pass.await;
-                Ok::<(), TooLarge>(())
+                Ok::<(), Unkept>(())
             };
             tokio::try_join!(pass, intake.receive(handle.rx)).map(|((), received)| received)
         };
         // While the response is awaited, the sender of the body must live: its end means that the caller left.
         let fed = self.feed(claim, &handle.tx);
         let received = tokio::select! {
-            received = received => received.map_err(|TooLarge| Outcome::ResponseTooLarge)?,
+            received = received => received.map_err(|unkept| match unkept {
+                Unkept::TooLarge => Outcome::ResponseTooLarge,
+                Unkept::Failed => Outcome::Internal,
+            })?,
             error = fed => {
                 tracing::error!(run_id = %claim.run.id, %error, "a stored request body cannot be read");
                 return Err(Outcome::Internal);

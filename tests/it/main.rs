@@ -11,6 +11,7 @@ mod delivery;
 mod dialect_cerebrium;
 mod dialect_prefer;
 mod disk_full;
+mod embedding;
 mod execution;
 mod foreign_pages;
 mod harness;

@@ -38,16 +38,21 @@ pub(super) struct Received {
     pub(super) body: Option<Body>,
 }
 
-/// The response is over the limit; it is no longer read.
-#[derive(Debug)]
-pub(super) struct TooLarge;
+/// Why a response is not kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unkept {
+    /// It is over the limit; it is no longer read.
+    TooLarge,
+    /// It came whole, but could not be brought to disk.
+    Failed,
+}
 
 impl Intake<'_> {
     /// Reads until the end. The body is there only if the end was marked: a response that just stops is truncated.
     pub(super) async fn receive(
         mut self,
         mut tasks: mpsc::Receiver<HttpTask>,
-    ) -> Result<Received, TooLarge> {
+    ) -> Result<Received, Unkept> {
         let mut received = Received::default();
         let mut length = 0;
         let (mut ended, mut too_large) = (false, false);
@@ -61,7 +66,7 @@ impl Intake<'_> {
                     too_large = !self.no_body
                         && declared_length(&head).is_some_and(|length| length > self.limit);
                     if too_large && !self.is_heard() {
-                        return Err(TooLarge);
+                        return Err(Unkept::TooLarge);
                     }
                     self.tell_head(&head).await;
                     received.head = Some(*head);
@@ -72,7 +77,7 @@ impl Intake<'_> {
                         length += piece.len() as u64;
                         too_large |= length > self.limit;
                         if too_large && !self.is_heard() {
-                            return Err(TooLarge);
+                            return Err(Unkept::TooLarge);
                         }
                         self.tell(Piece::Body(piece.clone())).await;
                         if !too_large {
@@ -89,10 +94,10 @@ impl Intake<'_> {
             tee.came_whole();
         }
         if too_large {
-            return Err(TooLarge);
+            return Err(Unkept::TooLarge);
         }
         if ended && received.head.is_some() {
-            received.body = self.writer.finish().await.ok();
+            received.body = Some(self.finish().await.ok_or(Unkept::Failed)?);
         }
         Ok(received)
     }
@@ -124,8 +129,25 @@ impl Intake<'_> {
 
     async fn write(&mut self, piece: Bytes) {
         let mut logged = false;
-        while let Err(error) = self.writer.write(piece.clone()).await {
+        let mut written = self.writer.write(piece).await;
+        while let Err(error) = written {
             self.pause(&error, &mut logged).await;
+            written = self.writer.flush().await;
+        }
+    }
+
+    /// The whole body; none if it cannot be brought to disk.
+    async fn finish(mut self) -> Option<Body> {
+        let mut logged = false;
+        while let Err(error) = self.writer.flush().await {
+            self.pause(&error, &mut logged).await;
+        }
+        match self.writer.finish().await {
+            Ok(body) => Some(body),
+            Err(error) => {
+                tracing::error!(run_id = %self.run, %error, "a response cannot be brought to disk");
+                None
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io::{self, Seek, SeekFrom, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering},
@@ -17,6 +17,7 @@ pub(super) struct Unfinished {
     name: String,
     path: PathBuf,
     file: File,
+    written: u64,
     kept: bool,
 }
 
@@ -44,13 +45,21 @@ impl Unfinished {
             name,
             path,
             file,
+            written: 0,
             kept: false,
         })
     }
 
-    /// Adds bytes; blocks.
+    /// Adds bytes, all or none; blocks.
     pub(super) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all(bytes)
+        let written = self.file.write_all(bytes);
+        if written.is_ok() {
+            self.written += bytes.len() as u64;
+        } else {
+            self.file.set_len(self.written)?;
+            self.file.seek(SeekFrom::Start(self.written))?;
+        }
+        written
     }
 
     /// Brings the file to disk under its name, which is returned; blocks.

@@ -135,3 +135,22 @@ async fn a_sweep_suspects_files_of_dead_writers_and_old_ones_only() {
     suspects.sort();
     assert_eq!(suspects, [name(&orphan), name(&fresh)]);
 }
+
+#[tokio::test]
+async fn a_failed_write_loses_nothing_and_can_be_tried_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spool");
+    let (spool, _) = spool(&path, 1);
+    let mut writer = spool.writer(4);
+    writer.write("abc".into()).await.unwrap();
+    // The folder is not there yet.
+    assert!(writer.write("def".into()).await.is_err());
+    assert!(writer.flush().await.is_err());
+    assert!(writer.write("ghi".into()).await.is_err());
+    std::fs::create_dir(&path).unwrap();
+    writer.flush().await.unwrap();
+    writer.write("jkl".into()).await.unwrap();
+    let body = writer.finish().await.unwrap();
+    assert_eq!(body.len(), 12);
+    assert_eq!(read(spool.reader(&body)).await, b"abcdefghijkl");
+}

@@ -45,28 +45,40 @@ impl BodyWriter {
     /// Adds a piece.
     ///
     /// # Errors
-    /// When the spool file cannot be written.
+    /// When the spool file cannot be written. The piece counts as added all the same: [`BodyWriter::flush`] tries
+    /// again, and whoever does not want to drops the writer.
     pub async fn write(&mut self, piece: Bytes) -> io::Result<()> {
         if piece.is_empty() {
             return Ok(());
         }
         self.len += piece.len() as u64;
-        let fits = self.len <= self.limit as u64;
         self.place = match std::mem::replace(&mut self.place, Place::Lost) {
-            Place::One(held) if held.is_empty() && fits => Place::One(piece),
+            Place::One(held) if held.is_empty() => Place::One(piece),
             Place::One(held) => {
                 let mut all = BytesMut::with_capacity(held.len() + piece.len());
                 all.extend_from_slice(&held);
-                self.beside(all, &piece, fits).await?
+                all.extend_from_slice(&piece);
+                Place::Memory(all)
             }
-            Place::Memory(held) => self.beside(held, &piece, fits).await?,
+            Place::Memory(mut held) => {
+                held.extend_from_slice(&piece);
+                Place::Memory(held)
+            }
             Place::File { file, mut pending } => {
                 pending.extend_from_slice(&piece);
-                flush(file, pending).await?
+                Place::File { file, pending }
             }
             Place::Lost => return Err(lost()),
         };
-        Ok(())
+        self.settle(PIECE).await
+    }
+
+    /// Brings to the file what belongs there and is not yet in it.
+    ///
+    /// # Errors
+    /// When the spool file cannot be written; nothing is lost by that.
+    pub async fn flush(&mut self) -> io::Result<()> {
+        self.settle(1).await
     }
 
     /// Bytes held in memory: what counts against `limits.intake_memory`.
@@ -101,30 +113,47 @@ impl BodyWriter {
         }
     }
 
-    /// Puts `piece` behind what is held: in memory if it `fits` there, otherwise all goes to a file.
-    async fn beside(&self, mut held: BytesMut, piece: &[u8], fits: bool) -> io::Result<Place> {
-        held.extend_from_slice(piece);
-        if fits {
-            return Ok(Place::Memory(held));
-        }
+    /// Moves what is too long for memory to a file, and writes what is pending there once it is `least` bytes.
+    async fn settle(&mut self, least: usize) -> io::Result<()> {
+        let fits = self.len <= self.limit as u64;
+        let (file, pending) = match std::mem::replace(&mut self.place, Place::Lost) {
+            kept @ (Place::One(_) | Place::Memory(_)) if fits => {
+                self.place = kept;
+                return Ok(());
+            }
+            Place::One(held) => (None, BytesMut::from(held)),
+            Place::Memory(held) => (None, held),
+            Place::File { file, pending } if pending.len() < least => {
+                self.place = Place::File { file, pending };
+                return Ok(());
+            }
+            Place::File { file, pending } => (Some(file), pending),
+            Place::Lost => return Err(lost()),
+        };
         let folder = Arc::clone(&self.folder);
-        let file = off_thread(move || Unfinished::create(folder)).await?;
-        flush(file, held).await
+        let (place, written) = off_thread(move || Ok(put(folder, file, pending, least))).await?;
+        self.place = place;
+        written
     }
 }
 
-/// Writes what is pending once it is a whole piece.
-async fn flush(mut file: Unfinished, mut pending: BytesMut) -> io::Result<Place> {
-    if pending.len() < PIECE {
-        return Ok(Place::File { file, pending });
-    }
-    let (file, pending) = off_thread(move || {
-        file.write(&pending)?;
-        pending.clear();
-        Ok((file, pending))
-    })
-    .await?;
-    Ok(Place::File { file, pending })
+/// Writes `pending` to the file, which is created if it is not there; gives back where all of it is then. Blocks.
+fn put(
+    folder: Arc<Folder>,
+    file: Option<Unfinished>,
+    mut pending: BytesMut,
+    least: usize,
+) -> (Place, io::Result<()>) {
+    let mut file = match file.map_or_else(|| Unfinished::create(folder), Ok) {
+        Ok(file) => file,
+        Err(error) => return (Place::Memory(pending), Err(error)),
+    };
+    let written = if pending.len() < least {
+        Ok(())
+    } else {
+        file.write(&pending).map(|()| pending.clear())
+    };
+    (Place::File { file, pending }, written)
 }
 
 fn lost() -> io::Error {
