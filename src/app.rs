@@ -26,6 +26,8 @@ pub mod logs;
 pub mod signals;
 mod start_error;
 mod stop;
+#[cfg(test)]
+mod tests;
 
 pub use start_error::StartError;
 

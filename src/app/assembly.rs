@@ -7,7 +7,11 @@ use tokio::sync::watch;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::info;
 
-use super::{Running, Runtimes, StartError, faces::Sockets, listen::Face};
+use super::{
+    Running, Runtimes, StartError,
+    faces::Sockets,
+    listen::{Bound, Face},
+};
 use crate::{
     api::AdminApp,
     config::Config,
@@ -44,32 +48,22 @@ impl Assembly {
             upstream_keepalive_pool_size: POOL,
             ..ServerConf::default()
         });
-        let (faces, admin_socket) = sockets.into_faces(&conf, &proxy)?;
+        let faces = sockets.into_faces(&conf, &proxy)?;
         let resolved = upstreams.values().map(|upstream| upstream.resolve());
         futures::future::join_all(resolved).await;
-
         let (close, closed) = watch::channel(false);
         let (rest, tasks) = (CancellationToken::new(), TaskTracker::new());
-        let (front, back) = (self.runtimes.front(), self.runtimes.back());
         for upstream in upstreams.into_values() {
             let stop = rest.clone();
-            tasks.spawn_on(async move { upstream.keep(stop).await }, back);
+            let kept = async move { upstream.keep(stop).await };
+            tasks.spawn_on(kept, self.runtimes.back());
         }
         self.core.begin(&conf, Hosted::new(proxy));
-        for face in faces {
-            tasks.spawn_on(face.serve(closed.clone()), front);
+        for face in faces.application {
+            tasks.spawn_on(face.serve(closed.clone()), self.runtimes.front());
         }
-        let mut admin_face = Face::new("admin", self.admin_app(&readiness));
-        admin_face.add(admin_socket, None);
-        let stop = rest.clone();
-        let served = async move {
-            let (_close, closed) = watch::channel(false);
-            tokio::select! {
-                () = admin_face.serve(closed) => {}
-                () = stop.cancelled() => {}
-            }
-        };
-        tasks.spawn_on(served, back);
+        let served = serve_admin(self.admin_app(&readiness), faces.admin, rest.clone());
+        tasks.spawn_on(served, self.runtimes.back());
         readiness.advance(Phase::Ready);
         info!(?listeners, %admin, "ready");
         Ok(Running {
@@ -127,5 +121,16 @@ impl Assembly {
             self.core.metrics.clone(),
             Arc::clone(readiness),
         )
+    }
+}
+
+/// The admin listener is open to the end: it tells that the proxy drains.
+async fn serve_admin(app: AdminApp, socket: Bound, rest: CancellationToken) {
+    let mut face = Face::new("admin", app);
+    face.add(socket, None);
+    let (_close, closed) = watch::channel(false);
+    tokio::select! {
+        () = face.serve(closed) => {}
+        () = rest.cancelled() => {}
     }
 }

@@ -25,6 +25,14 @@ const H2_STREAMS: u32 = 256;
 /// How long an HTTP/2 connection without requests is kept.
 const H2_IDLE: Duration = Duration::from_secs(60);
 
+/// The application's faces, and the socket of the admin listener.
+pub(super) struct Faces {
+    /// Served on the front runtime.
+    pub(super) application: Vec<Face<HttpProxy<Proxy>>>,
+    /// Not served yet.
+    pub(super) admin: Bound,
+}
+
 /// All listening sockets, in the order of the configuration.
 pub(super) struct Sockets {
     listeners: Vec<(Listener, Bound)>,
@@ -62,7 +70,7 @@ impl Sockets {
         self,
         conf: &Arc<ServerConf>,
         proxy: &Proxy,
-    ) -> Result<(Vec<Face<HttpProxy<Proxy>>>, Bound), StartError> {
+    ) -> Result<Faces, StartError> {
         let mut plain = Face::new("listeners", configured(conf, proxy, false));
         let mut h2c = Face::new("h2c listeners", configured(conf, proxy, true));
         for (listener, socket) in self.listeners {
@@ -72,7 +80,10 @@ impl Sockets {
         }
         let mut faces = vec![plain, h2c];
         faces.retain(|face| !face.is_empty());
-        Ok((faces, self.admin))
+        Ok(Faces {
+            application: faces,
+            admin: self.admin,
+        })
     }
 }
 

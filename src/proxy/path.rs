@@ -52,11 +52,7 @@ fn after_dot(text: &[u8]) -> Option<&[u8]> {
 }
 
 fn ends_segment(rest: &[u8]) -> bool {
-    match rest {
-        [] | [b'/', ..] => true,
-        [b'%', b'2', b'f' | b'F', ..] => true,
-        _ => false,
-    }
+    matches!(rest, [] | [b'/', ..] | [b'%', b'2', b'f' | b'F', ..])
 }
 
 /// How many bytes to go on by from a dot or percent sign.

@@ -162,7 +162,7 @@ impl Upstream {
         let Some(check) = &self.settings.health_check else {
             return std::future::pending().await;
         };
-        let probe = health::Probe::new(check, &self.template);
+        let probe = health::Probe::new(check);
         loop {
             let peers = Arc::clone(&self.peers.read());
             futures::future::join_all(peers.iter().map(|peer| probe.check(self.name(), peer)))

@@ -10,7 +10,7 @@ use pingora::{
 };
 use tracing::{info, warn};
 
-use super::peer::{Peer, Template};
+use super::peer::Peer;
 use crate::config;
 
 /// Checks the peers of one upstream.
@@ -26,7 +26,7 @@ enum Kind {
 
 impl Probe {
     /// A probe as configured.
-    pub(super) fn new(settings: &config::HealthCheck, _template: &Template) -> Self {
+    pub(super) fn new(settings: &config::HealthCheck) -> Self {
         let kind = settings
             .http_path
             .as_ref()
