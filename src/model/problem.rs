@@ -314,3 +314,65 @@ const fn of_reason(reason: Reason) -> &'static str {
         Reason::Internal => "The proxy could not carry out the run.",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    fn text(problem: &Problem, public_prefix: &str) -> String {
+        String::from_utf8(problem.document(public_prefix)).unwrap()
+    }
+
+    #[test]
+    fn a_document_has_these_members_in_this_order() {
+        let problem = Problem::new(Code::TooManyRuns, "Say \"later\".").retry_after(5);
+        assert_eq!(
+            text(&problem, "/_raincheck"),
+            "{\"type\":\"/_raincheck/problems/too-many-runs\",\"title\":\"The route has too many unfinished runs\",\
+             \"status\":429,\"detail\":\"Say \\\"later\\\".\",\"code\":\"too-many-runs\"}\n"
+        );
+    }
+
+    #[test]
+    fn a_document_about_a_run_names_it_and_without_a_prefix_there_is_no_page() {
+        let id = "0199f00c-5e2a-7c3b-8d4e-5f60718293a4".parse().unwrap();
+        let problem = Problem::of_end(id, End::Failed(Reason::Timeout)).unwrap();
+        let text = text(&problem, "");
+        assert!(text.starts_with("{\"type\":\"about:blank\","), "{text}");
+        assert!(
+            text.ends_with(",\"run_id\":\"0199f00c-5e2a-7c3b-8d4e-5f60718293a4\"}\n"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn codes_are_unique_and_speak_of_errors() {
+        let codes: HashSet<_> = Code::ALL.iter().map(|code| code.as_str()).collect();
+        assert_eq!(codes.len(), Code::ALL.len());
+        for code in Code::ALL {
+            assert!((400..600).contains(&code.status()), "{}", code.as_str());
+        }
+    }
+
+    #[test]
+    fn a_failed_runs_code_is_its_reason_with_hyphens() {
+        for reason in Reason::ALL {
+            let code = Code::from(reason).as_str();
+            assert_eq!(code, reason.as_str().replace('_', "-"));
+        }
+    }
+
+    #[test]
+    fn ends_with_a_response_need_no_stand_in() {
+        let id = RunId::from_parts(1, 1);
+        for end in [End::Succeeded, End::Failed(Reason::UpstreamStatus)] {
+            assert_eq!(Problem::of_end(id, end), None);
+        }
+        assert_eq!(
+            Problem::of_end(id, End::Cancelled).unwrap().code.status(),
+            409
+        );
+    }
+}
