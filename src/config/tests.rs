@@ -257,6 +257,32 @@ fn the_example_of_a_real_deployment_is_right() {
     assert_eq!(config.upstreams.len(), 2);
 }
 
+#[test]
+fn the_file_in_the_readme_is_right() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["api.example.com".to_owned()]).unwrap();
+    std::fs::write(folder.path().join("cert.pem"), made.cert.pem()).unwrap();
+    std::fs::write(
+        folder.path().join("key.pem"),
+        made.signing_key.serialize_pem(),
+    )
+    .unwrap();
+    let readme = include_str!("../../README.md");
+    let files: Vec<_> = readme.split("```toml\n").skip(1).collect();
+    assert!(!files.is_empty());
+    for file in files {
+        let text = file
+            .split("```")
+            .next()
+            .unwrap()
+            .replace("/etc/raincheck/", "");
+        let secret = |_: &str| Some("whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz".into());
+        let at = folder.path().join("raincheck.toml");
+        let (read, _) = check::read(&text, &at, Reader::Proxy, &secret);
+        assert!(read.is_ok(), "{:#?}", read.unwrap_err());
+    }
+}
+
 proptest! {
     #[test]
     fn no_text_is_too_strange_and_every_complaint_has_a_line(text in any::<String>()) {
