@@ -216,7 +216,7 @@ fn a_websocket_upgrade_passes_untouched() {
         }
         bytes.reverse();
         answer.raw(bytes)?;
-        answer.close()
+        answer.until_closed()
     });
     let proxy = Setup::new(&upstream).start();
     let mut wire = proxy.wire();
