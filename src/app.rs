@@ -53,7 +53,7 @@ pub struct Running {
 /// # Errors
 /// Says what cannot be opened, and where.
 pub async fn start(config: Config) -> Result<Running, StartError> {
-    start_on(config, |config, runtime| Core::open(config, runtime)).await
+    start_on(config, Core::open).await
 }
 
 /// [`start`] on a core of one's own: for benches, which compare stores behind the same gate.

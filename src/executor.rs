@@ -28,8 +28,6 @@ mod host;
 mod lane;
 mod mark;
 mod tee;
-#[cfg(test)]
-mod testing;
 pub mod upstream;
 
 /// The way to the application: one attempt of a run through the host's own proxy pipeline.
@@ -159,3 +157,8 @@ impl Executor {
         }
     }
 }
+
+#[cfg(test)]
+mod testing;
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,10 @@
 //! What is relied on of Pingora's subrequests, against real upstreams on loopback.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test's servers end with its runtime"
+)]
+
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
