@@ -20,6 +20,7 @@ mod pass_through;
 mod peer;
 mod process;
 mod proxies;
+mod resident;
 mod runs;
 
 /// The real binary's allocator, for all that is compared with it.
@@ -39,9 +40,10 @@ fn main() {
         ["accept"] => run(accept::compare()),
         ["full_store"] => run(full_store::compare()),
         ["pass_through"] => run(pass_through::compare()),
+        ["resident"] => run(resident::measure()),
         ["runs"] => run(runs::compare()),
         _ => eprintln!(
-            "say which: cargo bench --bench figures -- accept | full_store | pass_through | runs"
+            "say which: cargo bench --bench figures -- accept | full_store | pass_through | resident | runs"
         ),
     }
 }

@@ -19,6 +19,17 @@ impl Process {
     pub(crate) fn cpu(&self) -> Duration {
         cpu_of(self.0.id())
     }
+
+    /// Memory that is resident now, in bytes.
+    pub(crate) fn resident(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.0.id());
+        let status = fs::read_to_string(path).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+        kib.and_then(|kib| kib.parse::<u64>().ok())
+            .unwrap_or_default()
+            * 1024
+    }
 }
 
 impl Drop for Process {
