@@ -136,7 +136,7 @@ impl Delivery {
     }
 
     /// Records one attempt and decides what is next: delivered (2xx), dead (410, the schedule's end, or twice its
-    /// whole length), or pending until the next step. `chance` in 0..1 makes each delay differ by ±20 %; with
+    /// whole length), or pending until the next step. `chance` in 0..1 makes each step differ by ±20 %; with
     /// `Retry-After` the delay is max(step, min(`Retry-After`, 2 × step)).
     pub fn settle(
         &mut self,
@@ -170,9 +170,9 @@ impl Delivery {
         let Some(step) = policy.schedule.get(self.attempts as usize).copied() else {
             return self.finish(DeliveryState::Dead, now);
         };
-        let delay = step
-            .max(retry_after.unwrap_or_default().min(step * 2))
-            .mul_f64(0.8 + 0.4 * chance);
+        // The chance moves our own step alone: a receiver is not called before the time it asked for.
+        let asked = retry_after.unwrap_or_default().min(step * 2);
+        let delay = step.mul_f64(0.8 + 0.4 * chance).max(asked);
         let due = now.after(delay);
         if due > self.deadline(policy) {
             return self.finish(DeliveryState::Dead, now);

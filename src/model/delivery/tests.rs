@@ -59,6 +59,8 @@ proptest! {
             let meant = step.max(asked.min(step * 2));
             let millisecond = Duration::from_millis(1);
             prop_assert!(due.since(now) + millisecond >= meant.mul_f64(0.8));
+            // What the receiver asked for is never undercut.
+            prop_assert!(due.since(now) + millisecond >= asked.min(step * 2));
             prop_assert!(due.since(now) <= meant.mul_f64(1.2) + millisecond);
             prop_assert_eq!(delivery.state, DeliveryState::Pending);
             prop_assert!(due <= delivery.deadline(&policy));
