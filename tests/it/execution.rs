@@ -86,7 +86,9 @@ fn an_upstream_that_comes_up_late_gets_the_run() {
     let address = free_port();
     let proxy = Setup::to(&address.to_string()).start();
     let run = proxy.run(&post());
-    proxy.record_when(&run, "a first attempt", |record| record["attempts"] == 1);
+    proxy.record_when(&run, "a first attempt", |record| {
+        record["attempts"].as_u64() >= Some(1)
+    });
     let upstream = Server::on(address, |_, answer| answer.ok("late"));
     assert_eq!(proxy.finished(&run)["state"], "succeeded");
     assert_eq!(upstream.only().body, b"x");

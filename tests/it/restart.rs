@@ -166,7 +166,7 @@ fn a_pending_delivery_survives() {
     let hook = encoded(&format!("http://{address}/"));
     let run = proxy.run(&Ask::get(format!("/?async=true&webhookEndpoint={hook}")));
     proxy.record_when(&run, "a failed attempt", |record| {
-        record["delivery"]["attempts"] == 1
+        record["delivery"]["attempts"].as_u64() >= Some(1)
     });
     proxy.kill();
     let receiver = Server::on(address, |_, answer| answer.ok(""));

@@ -104,7 +104,9 @@ fn an_attempt_of_which_nothing_was_sent_is_queued_again() {
         .set("server.drain_timeout", "100ms")
         .start();
     let post = proxy.run(&Ask::post("/?async=true", "x"));
-    proxy.record_when(&post, "an attempt", |record| record["attempts"] == 1);
+    proxy.record_when(&post, "an attempt", |record| {
+        record["attempts"].as_u64() >= Some(1)
+    });
     proxy.terminate();
     assert_eq!(proxy.wait().code(), Some(0));
     let upstream = Server::on(address, |_, answer| answer.ok(""));
