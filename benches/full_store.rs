@@ -153,6 +153,11 @@ async fn finished(store: &SqliteStore, clock: &SharedClock, policy: Arc<Policy>)
         panic!("the run is not started");
     };
     let settlement = Settlement {
+        began: claim.run.accepted_at,
+        outcome: raincheck::model::retry::Outcome::Answered {
+            status: 200,
+            retry_after: None,
+        },
         progress: claim.run.progress,
         next: Next::End(End::Succeeded),
         response: Some(StoredResponse {

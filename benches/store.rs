@@ -163,6 +163,11 @@ async fn life(store: &SqliteStore, policy: &Arc<Policy>, body: &Bytes, webhook: 
         panic!("a run was not accepted");
     };
     let settlement = Settlement {
+        began: claim.run.accepted_at,
+        outcome: raincheck::model::retry::Outcome::Answered {
+            status: 200,
+            retry_after: None,
+        },
         progress: claim.run.progress,
         next: Next::End(End::Succeeded),
         response: Some(StoredResponse {
@@ -183,6 +188,10 @@ async fn life(store: &SqliteStore, policy: &Arc<Policy>, body: &Bytes, webhook: 
             },
             started_at: System.now(),
             chance: 0.5,
+            address: None,
+            took: Duration::from_millis(7),
+            detail: String::new(),
+            excerpt: "thanks".into(),
         };
         let told = store.settle_delivery(*delivery, attempt).await;
         told.expect("a delivery is settled");

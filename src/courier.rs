@@ -18,11 +18,16 @@ mod answer;
 mod attempt;
 mod claim;
 mod failure;
+mod lines;
 mod message;
 mod receiver;
 mod resolver;
+mod schedule;
 #[cfg(test)]
 mod tests;
+
+pub use lines::Lines;
+pub use schedule::ReceiverState;
 
 /// What the courier works with.
 #[derive(Clone)]
@@ -52,6 +57,7 @@ struct Inner {
     parts: Parts,
     receiver: Receiver,
     handoff: Handoff,
+    lines: Lines,
     tasks: TaskTracker,
     /// No new claims.
     stopping: CancellationToken,
@@ -68,11 +74,18 @@ impl Courier {
     /// When no HTTP client can be made of the settings.
     pub fn start(parts: Parts) -> Result<Self, StartError> {
         let receiver = Receiver::new(&parts.settings).map_err(StartError)?;
-        let (handoff, handed) = handoff::handoff(parts.settings.concurrency);
+        let lines = Lines::new(
+            parts.settings.per_host,
+            parts.clock.clone(),
+            parts.metrics.clone(),
+        );
+        let (handoff, handed) =
+            handoff::handoff(parts.settings.concurrency, Arc::new(lines.clone()));
         let courier = Arc::new(Inner {
             parts,
             receiver,
             handoff,
+            lines,
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             closing: CancellationToken::new(),
@@ -91,6 +104,11 @@ impl Courier {
     /// The short way in, for the executor.
     pub fn handoff(&self) -> Handoff {
         self.0.handoff.clone()
+    }
+
+    /// What waits for receivers, and the state of each.
+    pub fn lines(&self) -> Lines {
+        self.0.lines.clone()
     }
 
     /// Claims nothing more. What the executor hands over is still delivered.

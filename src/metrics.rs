@@ -50,6 +50,10 @@ pub struct Metrics {
     pub delivery_attempts: IntCounterVec,
     /// `delivery_lag_seconds`
     pub delivery_lag: Histogram,
+    /// `delivery_breakers_open`
+    pub delivery_breakers_open: IntGauge,
+    /// `delivery_receivers{state}`
+    pub delivery_receivers: IntGaugeVec,
     /// `store_commit_seconds`
     pub store_commit: Histogram,
     /// `store_batch_size`
@@ -132,6 +136,15 @@ impl Metrics {
                 "delivery_lag_seconds",
                 "From a run's end to its webhook's 2xx.",
                 LONG,
+            )?,
+            delivery_breakers_open: made.gauge(
+                "delivery_breakers_open",
+                "Receivers whose circuit breaker holds deliveries back.",
+            )?,
+            delivery_receivers: made.gauges(
+                "delivery_receivers",
+                "Receivers that something waits for or goes to, or that failed last, by the state of their breaker.",
+                &["state"],
             )?,
             store_commit: made.histogram(
                 "store_commit_seconds",

@@ -2,10 +2,13 @@
 
 pub mod access;
 pub mod address_guard;
+pub mod attempt;
 pub mod books;
+pub mod breaker;
 pub mod delivery;
 pub mod dialect;
 pub mod exchange;
+pub mod filter;
 pub mod id;
 pub mod policy;
 pub mod problem;

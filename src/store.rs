@@ -1,22 +1,26 @@
 //! Where runs are kept: every change is a whole state transition, in domain verbs; each back end does each verb in its
 //! best way, and all of them pass one conformance suite.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
 use crate::model::{
+    attempt::{Attempts, DeliveryTry, millis},
     books::Books,
     delivery::DeliveryOutcome,
     exchange::{StoredRequest, StoredResponse},
+    filter::Filter,
     id::RunId,
     policy::Policy,
-    retry::Next,
+    retry::{Next, Outcome},
     run::{Facts, Run},
     secret::Secret,
     time::Timestamp,
 };
+
+pub use pending::PendingNotices;
 
 /// A store of runs.
 #[async_trait]
@@ -76,11 +80,22 @@ pub trait Store: Send + Sync + 'static {
     /// When the store cannot be read or written.
     async fn expire(&self) -> Result<Vec<Run>, StoreError>;
 
-    /// Takes up to `limit` due deliveries, the longest due first.
+    /// Pending deliveries that nobody holds, due or not, in the order of their runs' ids: at most `limit` behind
+    /// `after`. For who schedules them; what changes later is told by [`Notices::deliveries`].
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn pending_deliveries(
+        &self,
+        after: Option<RunId>,
+        limit: usize,
+    ) -> Result<Vec<PendingDelivery>, StoreError>;
+
+    /// Takes these deliveries, as far as they are pending and nobody holds them.
     ///
     /// # Errors
     /// When the store cannot be read or written; nothing is claimed then.
-    async fn claim_deliveries(&self, limit: usize) -> Result<Claims<DeliveryClaim>, StoreError>;
+    async fn claim_deliveries(&self, ids: Vec<RunId>) -> Result<Vec<DeliveryClaim>, StoreError>;
 
     /// Records one attempt of a delivery. Holds on through times in which writing fails. A delivered one's secrets
     /// are overwritten in the same transaction.
@@ -99,6 +114,21 @@ pub trait Store: Send + Sync + 'static {
     /// [`SettleError`] when the claim is no longer ours.
     async fn release_delivery(&self, claim: DeliveryClaim) -> Result<(), SettleError>;
 
+    /// Ends deliveries as dead whose deadline has come while nobody held them (see
+    /// [`crate::model::delivery::Delivery::give_up`]); returns their runs. Does a bounded piece of work: if it returns
+    /// any, there may be more.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written.
+    async fn expire_deliveries(&self) -> Result<Vec<Run>, StoreError>;
+
+    /// Begins a new round of attempts for these runs' deliveries: dead and delivered ones, and pending ones that
+    /// nobody holds, which are then due at once. Answers in the order of `ids`.
+    ///
+    /// # Errors
+    /// When the store cannot be read or written; nothing is changed then.
+    async fn redeliver(&self, ids: Vec<RunId>) -> Result<Vec<Redelivered>, StoreError>;
+
     /// Looks a run up.
     ///
     /// # Errors
@@ -110,6 +140,25 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot be read.
     async fn response(&self, id: RunId) -> Result<Option<StoredResponse>, StoreError>;
+
+    /// The attempts of a run and of its delivery, in their order; none if the run is gone.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn attempts(&self, id: RunId) -> Result<Attempts, StoreError>;
+
+    /// Runs that `filter` takes, the newest first. Reads a bounded number of rows: a page may be short, or empty, and
+    /// still have a next one.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn list(&self, filter: Filter, page: Page) -> Result<Listed, StoreError>;
+
+    /// How many runs `filter` takes; counting ends at [`COUNT_MAX`] rows.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn count(&self, filter: Filter) -> Result<u64, StoreError>;
 
     /// Where long bodies are written and read.
     fn spool(&self) -> &spool::Spool;
@@ -130,6 +179,11 @@ pub trait Store: Send + Sync + 'static {
     /// Commits what is queued and closes. Later calls fail with [`StoreError::Closed`].
     async fn close(&self);
 }
+
+/// The most rows that [`Store::list`] reads for one page.
+pub const LIST_MAX: usize = 50_000;
+/// The most rows that [`Store::count`] reads.
+pub const COUNT_MAX: usize = 2_000_000;
 
 /// What was made once for a store: random, never shown.
 #[derive(Debug, Clone)]
@@ -223,9 +277,59 @@ pub struct Claims<T> {
     pub next_due: Option<Timestamp>,
 }
 
+/// A delivery that waits for its next attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingDelivery {
+    /// Its run.
+    pub id: RunId,
+    /// Host and port of the receiver (see [`ending::receiver_address`]).
+    pub receiver: String,
+    /// When the attempt is due.
+    pub due: Timestamp,
+}
+
+/// What became of asking for a redelivery.
+#[derive(Debug)]
+pub enum Redelivered {
+    /// A new round begins.
+    Now(Box<Run>),
+    /// An attempt is under way at this moment.
+    UnderWay(Box<Run>),
+    /// The run has no delivery: it has no webhook, or has not ended.
+    NoDelivery(Box<Run>),
+    /// There is no such run.
+    Unknown,
+    /// Its record has expired.
+    Expired,
+}
+
+/// Which part of a list is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// Only runs older than this one.
+    pub before: Option<RunId>,
+    /// How many are left out first.
+    pub skip: usize,
+    /// How many at most.
+    pub limit: usize,
+}
+
+/// A page of a list.
+#[derive(Debug)]
+pub struct Listed {
+    /// The runs, the newest first.
+    pub runs: Vec<Run>,
+    /// [`Page::before`] of the next page; none if this is the last one.
+    pub next: Option<RunId>,
+}
+
 /// How the attempt of a run ended, decided by [`crate::model::retry::after_attempt`].
 #[derive(Debug)]
 pub struct Settlement {
+    /// When the attempt began.
+    pub began: Timestamp,
+    /// How it ended.
+    pub outcome: Outcome,
     /// What its attempts have used up by now.
     pub progress: crate::model::run::Progress,
     /// What becomes of it.
@@ -254,6 +358,35 @@ pub struct DeliveryAttempt {
     pub started_at: Timestamp,
     /// In 0..1: makes the delay until the next attempt differ.
     pub chance: f64,
+    /// The address that was dialled, if one was.
+    pub address: Option<SocketAddr>,
+    /// How long it took.
+    pub took: Duration,
+    /// What went wrong, in the operator's words; empty if the receiver answered.
+    pub detail: String,
+    /// The first KiB of the answer's body as text; bytes that are none are replaced.
+    pub excerpt: String,
+}
+
+impl DeliveryAttempt {
+    /// The entry of the log; `attempt` is its number, `next` when the next one is due.
+    pub fn entry(&self, attempt: u32, next: Option<Timestamp>) -> DeliveryTry {
+        let (status, error) = match self.outcome {
+            DeliveryOutcome::Answered { status, .. } => (Some(status), None),
+            DeliveryOutcome::Failed(error) => (None, Some(error)),
+        };
+        DeliveryTry {
+            attempt,
+            started_at: self.started_at,
+            duration_ms: millis(self.took),
+            address: self.address,
+            status,
+            error,
+            detail: self.detail.clone(),
+            answer: self.excerpt.clone(),
+            next_attempt_at: next,
+        }
+    }
 }
 
 /// What became of a cancel.
@@ -300,8 +433,8 @@ pub struct Tidied {
 pub struct Notices {
     /// A run was queued.
     pub runs: Notify,
-    /// A delivery is pending that nobody has claimed.
-    pub deliveries: Notify,
+    /// Deliveries that nobody holds.
+    pub deliveries: PendingNotices,
 }
 
 /// Why no run can be accepted.
@@ -357,5 +490,6 @@ pub enum StoreError {
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod ending;
+mod pending;
 pub mod spool;
 pub mod sqlite;

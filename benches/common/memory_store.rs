@@ -14,9 +14,11 @@ use std::{
 use async_trait::async_trait;
 use raincheck::{
     model::{
+        attempt::{Attempts, RunAttempt},
         books::Books,
         delivery::DeliveryState,
         exchange::{StoredRequest, StoredResponse},
+        filter::Filter,
         id::RunId,
         retry::{self, Next},
         run::{End, Progress, Run, RunState},
@@ -25,8 +27,10 @@ use raincheck::{
     },
     store::{
         AcceptError, Accepted, Cancelled, Claims, DeliveryAttempt, DeliveryClaim, Fence, Found,
-        IdempotencyKey, Identity, NewRun, Notices, RunClaim, SettleError, Settled, Settlement,
-        Store, StoreError, Tidied, Unwritable, ending::end_run, spool::Spool,
+        IdempotencyKey, Identity, Listed, NewRun, Notices, Page, PendingDelivery, Redelivered,
+        RunClaim, SettleError, Settled, Settlement, Store, StoreError, Tidied, Unwritable,
+        ending::{end_run, receiver_address},
+        spool::Spool,
     },
 };
 
@@ -66,6 +70,7 @@ struct Entry {
     secret: Option<Secret>,
     key: Option<IdempotencyKey>,
     held: bool,
+    attempts: Attempts,
 }
 
 impl MemoryStore {
@@ -98,7 +103,9 @@ impl MemoryStore {
             self.notices.runs.notify_waiters();
         }
         if is_pending(run) && !held {
-            self.notices.deliveries.notify_waiters();
+            self.notices
+                .deliveries
+                .push(pending(run).into_iter().collect());
         }
     }
 }
@@ -107,6 +114,14 @@ fn is_pending(run: &Run) -> bool {
     run.delivery
         .as_ref()
         .is_some_and(|delivery| delivery.state == DeliveryState::Pending)
+}
+
+fn pending(run: &Run) -> Option<PendingDelivery> {
+    Some(PendingDelivery {
+        id: run.id,
+        receiver: receiver_address(run.facts.webhook_endpoint.as_deref()?),
+        due: due_delivery(run)?,
+    })
 }
 
 fn is_unfinished(run: &Run) -> bool {
@@ -277,6 +292,7 @@ impl Store for MemoryStore {
             response: None,
             key: new.key,
             held: new.start,
+            attempts: Attempts::default(),
         });
         state.index(&entry, true);
         state.runs.insert(new.id, entry);
@@ -329,7 +345,15 @@ impl Store for MemoryStore {
         let mut state = self.open().map_err(|_| SettleError::Closed)?;
         state.claimed(&claim.run, false)?;
         let id = claim.run.id;
-        state.change(id, |entry| entry.run.progress = settlement.progress);
+        state.change(id, |entry| {
+            let number = entry.run.progress.attempts;
+            entry.run.progress = settlement.progress;
+            if number > 1 || matches!(settlement.next, Next::Again { .. }) {
+                let (began, outcome) = (settlement.began, settlement.outcome);
+                let told = RunAttempt::new(number, began, now, outcome);
+                entry.attempts.of_run.push(told);
+            }
+        });
         match settlement.next {
             Next::End(end) => state.end(id, end, settlement.response, now),
             Next::Again { due } => drop(state.change(id, |entry| {
@@ -396,22 +420,111 @@ impl Store for MemoryStore {
         Ok(ended.collect())
     }
 
-    async fn claim_deliveries(&self, limit: usize) -> Result<Claims<DeliveryClaim>, StoreError> {
-        let now = self.clock.now();
-        let mut state = self.open()?;
-        let due: Vec<_> = state
+    async fn pending_deliveries(
+        &self,
+        after: Option<RunId>,
+        limit: usize,
+    ) -> Result<Vec<PendingDelivery>, StoreError> {
+        let state = self.open()?;
+        let mut waiting: Vec<_> = state
             .pending
             .iter()
-            .take_while(|(due, _)| *due <= now)
-            .take(limit)
-            .map(|(_, id)| *id)
+            .filter(|(_, id)| after.is_none_or(|after| *id > after))
+            .filter_map(|(_, id)| pending(&state.runs[id].run))
             .collect();
-        let claimed = due
-            .into_iter()
-            .filter_map(|id| state.change(id, delivery_claim))
+        waiting.sort_by_key(|pending| pending.id);
+        waiting.truncate(limit);
+        Ok(waiting)
+    }
+
+    async fn claim_deliveries(&self, ids: Vec<RunId>) -> Result<Vec<DeliveryClaim>, StoreError> {
+        let mut state = self.open()?;
+        let claims = ids.into_iter().filter_map(|id| {
+            let entry = state.runs.get(&id)?;
+            if entry.held || !is_pending(&entry.run) {
+                return None;
+            }
+            state.change(id, delivery_claim)
+        });
+        Ok(claims.collect())
+    }
+
+    async fn expire_deliveries(&self) -> Result<Vec<Run>, StoreError> {
+        let now = self.clock.now();
+        let mut state = self.open()?;
+        let waiting: Vec<_> = state.pending.iter().map(|(_, id)| *id).collect();
+        let ended = waiting.into_iter().filter_map(|id| {
+            state.change(id, |entry| {
+                let policy = Arc::clone(&entry.run.policy);
+                let delivery = entry.run.delivery.as_mut()?;
+                delivery
+                    .give_up(&policy.webhook, now)
+                    .then(|| entry.run.clone())
+            })?
+        });
+        Ok(ended.collect())
+    }
+
+    async fn redeliver(&self, ids: Vec<RunId>) -> Result<Vec<Redelivered>, StoreError> {
+        let now = self.clock.now();
+        let mut state = self.open()?;
+        let answers = ids.into_iter().map(|id| {
+            let expired = state.tombstones.contains_key(&id);
+            let answer = state.change(id, |entry| match &mut entry.run.delivery {
+                None => Redelivered::NoDelivery(Box::new(entry.run.clone())),
+                Some(_) if entry.held => Redelivered::UnderWay(Box::new(entry.run.clone())),
+                Some(delivery) => {
+                    delivery.begin_again(now);
+                    Redelivered::Now(Box::new(entry.run.clone()))
+                }
+            });
+            match answer {
+                Some(answer) => {
+                    if let Redelivered::Now(run) = &answer {
+                        self.tell(run, false);
+                    }
+                    answer
+                }
+                None if expired => Redelivered::Expired,
+                None => Redelivered::Unknown,
+            }
+        });
+        Ok(answers.collect())
+    }
+
+    async fn attempts(&self, id: RunId) -> Result<Attempts, StoreError> {
+        let state = self.open()?;
+        let Some(entry) = state.runs.get(&id) else {
+            return Ok(Attempts::default());
+        };
+        let mut attempts = entry.attempts.clone();
+        if attempts.of_run.is_empty() {
+            attempts.of_run.extend(RunAttempt::only(&entry.run));
+        }
+        Ok(attempts)
+    }
+
+    async fn list(&self, filter: Filter, page: Page) -> Result<Listed, StoreError> {
+        let state = self.open()?;
+        let mut runs: Vec<Run> = state
+            .runs
+            .values()
+            .map(|entry| &entry.run)
+            .filter(|run| filter.takes(run) && page.before.is_none_or(|before| run.id < before))
+            .cloned()
             .collect();
-        let next_due = state.pending.first().map(|(due, _)| *due);
-        Ok(Claims { claimed, next_due })
+        runs.sort_by_key(|run| std::cmp::Reverse(run.id));
+        let mut runs = runs.split_off(page.skip.min(runs.len()));
+        let more = runs.len() > page.limit;
+        runs.truncate(page.limit);
+        let next = runs.last().map(|run| run.id).filter(|_| more);
+        Ok(Listed { runs, next })
+    }
+
+    async fn count(&self, filter: Filter) -> Result<u64, StoreError> {
+        let state = self.open()?;
+        let taken = state.runs.values().filter(|entry| filter.takes(&entry.run));
+        Ok(taken.count() as u64)
     }
 
     async fn settle_delivery(
@@ -426,6 +539,8 @@ impl Store for MemoryStore {
             let policy = Arc::clone(&entry.run.policy);
             if let Some(delivery) = &mut entry.run.delivery {
                 delivery.settle(attempt.outcome, &policy.webhook, now, attempt.chance);
+                let told = attempt.entry(delivery.attempts, delivery.next_attempt_at);
+                entry.attempts.of_delivery.push(told);
                 if delivery.state == DeliveryState::Delivered {
                     entry.secret = None;
                 }

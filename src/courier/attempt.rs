@@ -3,7 +3,7 @@
 use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::time::Instant;
 
 use super::{Inner, answer::Answer, failure::Failure, message};
 use crate::{
@@ -16,15 +16,16 @@ use crate::{
         time::Timestamp,
     },
     store::{DeliveryAttempt, DeliveryClaim, SettleError},
+    worker::handoff::Place,
 };
 
-/// Starts an attempt as a task of its own; it keeps its slot until its end is recorded.
-pub(super) fn start(courier: &Arc<Inner>, claim: DeliveryClaim, slot: OwnedSemaphorePermit) {
-    let work = carry_out(Arc::clone(courier), claim, slot);
+/// Starts an attempt as a task of its own; it keeps its place until its end is recorded.
+pub(super) fn start(courier: &Arc<Inner>, claim: DeliveryClaim, place: Place) {
+    let work = carry_out(Arc::clone(courier), claim, place);
     courier.tasks.spawn_on(work, &courier.parts.runtime);
 }
 
-async fn carry_out(courier: Arc<Inner>, claim: DeliveryClaim, slot: OwnedSemaphorePermit) {
+async fn carry_out(courier: Arc<Inner>, claim: DeliveryClaim, mut place: Place) {
     let id = claim.run.id;
     let started_at = courier.parts.clock.now();
     let began = Instant::now();
@@ -41,10 +42,10 @@ async fn carry_out(courier: Arc<Inner>, claim: DeliveryClaim, slot: OwnedSemapho
         }
         Some(sent) => {
             let answered = sent.unwrap_or_else(|_panic| Err(Failure::internal("it panicked")));
-            settle(&courier, claim, answered, started_at, began.elapsed()).await;
+            place.note(settle(&courier, claim, answered, started_at, began.elapsed()).await);
         }
     }
-    drop(slot);
+    drop(place);
 }
 
 /// Signs and sends, within `webhook.timeout`.
@@ -91,7 +92,7 @@ async fn settle(
     answered: Result<Answer, Failure>,
     started_at: Timestamp,
     took: Duration,
-) {
+) -> DeliveryOutcome {
     let id = claim.run.id;
     let (outcome, detail) = match answered {
         Ok(answer) => (answer.outcome(), String::new()),
@@ -107,6 +108,10 @@ async fn settle(
         outcome,
         started_at,
         chance: fastrand::f64(),
+        address: None,
+        took,
+        detail: detail.clone(),
+        excerpt: String::new(),
     };
     match courier.parts.store.settle_delivery(claim, attempt).await {
         Ok(run) => tell(courier, &run, outcome, &detail, took),
@@ -114,6 +119,7 @@ async fn settle(
             tracing::warn!(run_id = %id, %error, "a delivery's outcome could not be recorded");
         }
     }
+    outcome
 }
 
 /// One log line, and the lag of a delivered one.

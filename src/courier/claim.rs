@@ -1,41 +1,54 @@
-//! The courier's two sources of work: due deliveries in the store, and those that the executor hands over.
+//! The courier's two sources of work: the schedule of what is pending in the store, and what the executor hands over.
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, sleep};
 
 use super::{Inner, attempt};
 use crate::{
-    store::{Claims, DeliveryClaim, StoreError},
-    worker::handoff,
+    model::id::RunId,
+    store::StoreError,
+    worker::handoff::{self, Place},
 };
 
-/// Between looks at the store when nothing is known to be due: a notice may be lost.
-const POLL: Duration = Duration::from_secs(1);
-/// The least pause before the store is asked again though something is said to be due.
-const BREATH: Duration = Duration::from_millis(20);
+/// Between readings of all that is pending: a notice may be lost.
+const LIST: Duration = Duration::from_secs(60);
+/// After the store could not be read or written.
+const PAUSE: Duration = Duration::from_secs(1);
+/// Pending deliveries that are read at a time.
+const PAGE: usize = 10_000;
 /// Deliveries claimed in one commit at most.
 const BATCH: usize = 64;
 
-/// Claims due deliveries as slots become free, until the courier stops.
+/// Claims deliveries when they are due and may go out, until the courier stops.
 pub(super) async fn claim_due(courier: Arc<Inner>) {
-    while let Some(slots) = free_slots(&courier).await {
-        let mut told = std::pin::pin!(courier.parts.store.notices().deliveries.notified());
+    let mut listed: Option<Instant> = None;
+    while !courier.stopping.is_cancelled() {
+        let notices = &courier.parts.store.notices().deliveries;
+        let mut told = std::pin::pin!(notices.told.notified());
         told.as_mut().enable();
-        let wanted = slots.len();
-        let wait = match courier.parts.store.claim_deliveries(wanted).await {
-            Ok(claims) => begin(&courier, claims, slots),
-            Err(StoreError::Closed) => return,
-            Err(error @ StoreError::Failed(_)) => {
-                tracing::warn!(%error, "deliveries could not be claimed");
-                drop(slots);
-                Some(POLL)
+        match notices.take() {
+            Some(pending) => courier.lines.add(&pending),
+            None => listed = None,
+        }
+        if listed.is_none_or(|listed| listed.elapsed() >= LIST) {
+            listed = list(&courier).await.then(Instant::now);
+        }
+        let next = choose(&courier);
+        if !next.is_empty() {
+            if !claim(&courier, next).await {
+                pause(&courier).await;
             }
-        };
-        let Some(wait) = wait else { continue };
+            continue;
+        }
+        let now = courier.parts.clock.now();
+        let due = courier.lines.next_at().map_or(LIST, |at| at.since(now));
+        // Something is due, but there is no slot for it: who ends tells.
+        let wait = if due.is_zero() { PAUSE } else { due.min(LIST) };
         tokio::select! {
             () = told => {}
-            () = tokio::time::sleep(wait) => {}
+            () = courier.lines.freed().notified() => {}
+            () = sleep(if listed.is_none() { PAUSE } else { wait }) => {}
             () = courier.stopping.cancelled() => {}
         }
     }
@@ -46,7 +59,7 @@ pub(super) async fn take_handed(courier: Arc<Inner>, mut handed: handoff::Receiv
     loop {
         tokio::select! {
             next = handed.next() => match next {
-                Some(next) => attempt::start(&courier, next.claim, next.slot),
+                Some(next) => attempt::start(&courier, next.claim, next.place),
                 None => return,
             },
             () = courier.closing.cancelled() => break,
@@ -54,35 +67,75 @@ pub(super) async fn take_handed(courier: Arc<Inner>, mut handed: handoff::Receiv
     }
     handed.close();
     while let Some(next) = handed.next().await {
-        attempt::start(&courier, next.claim, next.slot);
+        attempt::start(&courier, next.claim, next.place);
     }
 }
 
-/// Waits for a free slot and takes the other free ones too; none once the courier stops.
-async fn free_slots(courier: &Inner) -> Option<Vec<OwnedSemaphorePermit>> {
-    let first = tokio::select! {
-        biased;
-        () = courier.stopping.cancelled() => return None,
-        slot = courier.handoff.slot() => slot?,
-    };
-    let others = std::iter::from_fn(|| courier.handoff.try_slot());
-    Some(std::iter::once(first).chain(others).take(BATCH).collect())
+/// Puts all that is pending in the store into the schedule; whether it could be read.
+async fn list(courier: &Inner) -> bool {
+    let mut after = None;
+    while !courier.stopping.is_cancelled() {
+        match courier.parts.store.pending_deliveries(after, PAGE).await {
+            Ok(page) => {
+                courier.lines.add(&page);
+                after = page.last().map(|pending| pending.id);
+                if page.len() < PAGE {
+                    break;
+                }
+            }
+            Err(error) => return complain(&error),
+        }
+    }
+    true
 }
 
-/// Starts what was claimed; says how long to wait before the next look, if at all.
-fn begin(
-    courier: &Arc<Inner>,
-    claims: Claims<DeliveryClaim>,
-    slots: Vec<OwnedSemaphorePermit>,
-) -> Option<Duration> {
-    let full = claims.claimed.len() == slots.len();
-    for (claim, slot) in claims.claimed.into_iter().zip(slots) {
-        attempt::start(courier, claim, slot);
+/// Takes what is due and may go out, each with its place.
+fn choose(courier: &Inner) -> Vec<(RunId, Place)> {
+    let mut chosen = Vec::new();
+    while chosen.len() < BATCH {
+        let Some(slot) = courier.handoff.try_slot() else {
+            break;
+        };
+        let Some((id, receiver)) = courier.lines.next() else {
+            break;
+        };
+        chosen.push((id, courier.handoff.place(slot, receiver)));
     }
-    if full {
-        return None;
+    chosen
+}
+
+/// Claims them in the store and starts them. One that cannot be claimed has another holder, or has ended.
+async fn claim(courier: &Arc<Inner>, mut chosen: Vec<(RunId, Place)>) -> bool {
+    let ids = chosen.iter().map(|(id, _)| *id).collect();
+    match courier.parts.store.claim_deliveries(ids).await {
+        Ok(claims) => {
+            for claim in claims {
+                if let Some(at) = chosen.iter().position(|(id, _)| *id == claim.run.id) {
+                    let (_, place) = chosen.swap_remove(at);
+                    attempt::start(courier, claim, place);
+                }
+            }
+            true
+        }
+        Err(error) => {
+            // They are pending still, and listed again.
+            courier.parts.store.notices().deliveries.miss();
+            complain(&error)
+        }
     }
-    let now = courier.parts.clock.now();
-    let due = claims.next_due.map_or(POLL, |due| due.since(now));
-    Some(due.clamp(BREATH, POLL))
+}
+
+async fn pause(courier: &Inner) {
+    tokio::select! {
+        () = sleep(PAUSE) => {}
+        () = courier.stopping.cancelled() => {}
+    }
+}
+
+fn complain(error: &StoreError) -> bool {
+    match error {
+        StoreError::Closed => tracing::debug!(%error, "deliveries wait"),
+        StoreError::Failed(_) => tracing::warn!(%error, "deliveries could not be claimed"),
+    }
+    false
 }

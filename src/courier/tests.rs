@@ -68,7 +68,7 @@ async fn no_more_are_claimed_than_there_are_slots() {
         }
         assert!(under_way <= 2);
         if under_way == 2 || under_way + settled == 5 {
-            assert!(bench.courier.handoff().reserve().is_none() || settled > 3);
+            assert!(bench.courier.handoff().reserve("127.0.0.1:1").is_none() || settled > 3);
             gate.add_permits(1);
         }
     }
@@ -80,7 +80,7 @@ async fn what_the_executor_hands_over_is_delivered_without_a_claim() {
     let gate = Arc::new(Semaphore::new(1));
     let endpoint = bench.gated(&gate).await;
     let later = bench.delivery(&endpoint);
-    let room = bench.courier.handoff().reserve().unwrap();
+    let room = bench.courier.handoff().reserve("127.0.0.1:1").unwrap();
     bench.shelf.put_claimed(&later);
     room.give(later).unwrap();
     let Event::Settled(run, _) = bench.event().await else {
@@ -103,10 +103,10 @@ async fn a_drain_lets_what_is_under_way_finish_and_claims_nothing_more() {
     gate.add_permits(1);
     bench.courier.drain(Duration::from_secs(60)).await;
     assert!(matches!(bench.event().await, Event::Settled(run, _) if run.id == claim.run.id));
-    assert!(bench.courier.handoff().reserve().is_none());
-    let left = bench.shelf.claim_deliveries(9).await.unwrap().claimed;
+    assert!(bench.courier.handoff().reserve("127.0.0.1:1").is_none());
+    let left = bench.shelf.pending_deliveries(None, 9).await.unwrap();
     assert_eq!(left.len(), 1);
-    assert_eq!(left[0].run.id, another.run.id);
+    assert_eq!(left[0].id, another.run.id);
 }
 
 #[tokio::test]
@@ -117,7 +117,7 @@ async fn what_a_drain_cuts_short_is_given_back_as_it_was() {
     let claim = bench.delivery(&endpoint);
     bench.shelf.put(&claim);
     assert!(matches!(bench.event().await, Event::Claimed));
-    let room = bench.courier.handoff().reserve().unwrap();
+    let room = bench.courier.handoff().reserve("127.0.0.1:1").unwrap();
     bench.courier.drain(Duration::ZERO).await;
     assert!(matches!(bench.event().await, Event::Released(id) if id == claim.run.id));
     // One whose room was reserved before comes too late: its claim comes back to who gives it.

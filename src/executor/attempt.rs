@@ -10,8 +10,9 @@ use crate::{
     model::{
         retry::{self, Next, Outcome},
         run::{End, Run},
+        time::Timestamp,
     },
-    store::{RunClaim, SettleError, Settled, Settlement},
+    store::{RunClaim, SettleError, Settled, Settlement, ending::receiver_address},
     worker::{ended, handoff::Room, live::Entered},
 };
 
@@ -38,6 +39,7 @@ async fn carry_out(
         .with_label_values(&[&route]);
     running.inc();
     count_first_start(&executor, &claim.run);
+    let began = executor.parts.clock.now();
     let attempted = attempt(&executor, &entered, &claim, &contact).await;
     drop(entered);
     let outcome = attempted
@@ -51,7 +53,7 @@ async fn carry_out(
         .inc();
     // A cancelled run has ended in the store already.
     let next = match attempted {
-        Some(attempted) => settle(&executor, claim, attempted).await,
+        Some(attempted) => settle(&executor, claim, began, attempted).await,
         None => Next::End(End::Cancelled),
     };
     if let Some(tee) = contact.tee() {
@@ -118,18 +120,25 @@ fn ending(tee: &Tee, next: Next) -> Ending {
 }
 
 /// Decides what becomes of the run, and records it.
-async fn settle(executor: &Inner, mut claim: RunClaim, attempted: Attempted) -> Next {
+async fn settle(
+    executor: &Inner,
+    mut claim: RunClaim,
+    began: Timestamp,
+    attempted: Attempted,
+) -> Next {
     let id = claim.run.id;
     let outcome = attempted.outcome;
     let next = retry::after_attempt(&mut claim.run, outcome, executor.parts.clock.now());
     tracing::debug!(run_id = %id, attempt = claim.run.progress.attempts, outcome = outcome.as_str(), ?next, "attempt ended");
-    let room = match next {
-        Next::End(_) if claim.run.facts.webhook_endpoint.is_some() => {
-            executor.parts.handoff.reserve()
+    let room = match (next, &claim.run.facts.webhook_endpoint) {
+        (Next::End(_), Some(endpoint)) => {
+            executor.parts.handoff.reserve(&receiver_address(endpoint))
         }
-        Next::End(_) | Next::Again { .. } => None,
+        (Next::End(_) | Next::Again { .. }, _) => None,
     };
     let settlement = Settlement {
+        began,
+        outcome,
         progress: claim.run.progress,
         next,
         response: attempted.response,

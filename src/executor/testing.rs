@@ -13,8 +13,10 @@ use tokio::sync::Notify;
 
 use crate::{
     model::{
+        attempt::Attempts,
         books::Books,
         exchange::{Body, StoredRequest, StoredResponse},
+        filter::Filter,
         id::RunId,
         policy::{Policy, Repeat, StatusSet, WebhookPolicy},
         retry::Next,
@@ -24,8 +26,8 @@ use crate::{
     },
     store::{
         AcceptError, Accepted, Cancelled, Claims, DeliveryAttempt, DeliveryClaim, Fence, Found,
-        Identity, NewRun, Notices, RunClaim, SettleError, Settled, Settlement, Store, StoreError,
-        Tidied, Unwritable, spool::Spool,
+        Identity, Listed, NewRun, Notices, Page, PendingDelivery, Redelivered, RunClaim,
+        SettleError, Settled, Settlement, Store, StoreError, Tidied, Unwritable, spool::Spool,
     },
 };
 
@@ -283,7 +285,35 @@ impl Store for FakeStore {
         Ok(Vec::new())
     }
 
-    async fn claim_deliveries(&self, _limit: usize) -> Result<Claims<DeliveryClaim>, StoreError> {
+    async fn pending_deliveries(
+        &self,
+        _: Option<RunId>,
+        _: usize,
+    ) -> Result<Vec<PendingDelivery>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn claim_deliveries(&self, _: Vec<RunId>) -> Result<Vec<DeliveryClaim>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn expire_deliveries(&self) -> Result<Vec<Run>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn redeliver(&self, _: Vec<RunId>) -> Result<Vec<Redelivered>, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn attempts(&self, _: RunId) -> Result<Attempts, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn list(&self, _: Filter, _: Page) -> Result<Listed, StoreError> {
+        Err(StoreError::Closed)
+    }
+
+    async fn count(&self, _: Filter) -> Result<u64, StoreError> {
         Err(StoreError::Closed)
     }
 

@@ -66,7 +66,7 @@ impl Upstream for Gated {
 }
 
 fn executor(store: &Arc<FakeStore>, routes: &[(&str, usize)]) -> Executor {
-    let (handoff, _receiver) = handoff(1);
+    let (handoff, _receiver) = handoff(1, Arc::new(Anybody));
     let parts = Parts {
         store: store.clone(),
         clock: Arc::new(store.clock.clone()),
@@ -260,4 +260,15 @@ async fn claims_are_tried_again_while_the_store_fails() {
     store.fail_claims(false);
     store.settled(1).await;
     executor.drain(LONG).await;
+}
+
+/// Lets every delivery out.
+struct Anybody;
+
+impl crate::worker::handoff::Admission for Anybody {
+    fn enter(&self, _receiver: &str) -> bool {
+        true
+    }
+
+    fn leave(&self, _: &str, _: Option<crate::model::delivery::DeliveryOutcome>) {}
 }

@@ -3,6 +3,7 @@
 
 use super::Metrics;
 use crate::model::{
+    breaker::BreakerState,
     delivery::{DeliveryError, DeliveryState},
     problem::Code,
     run::{Reason, RunState},
@@ -76,6 +77,9 @@ impl Metrics {
         let errors = DeliveryError::ALL.map(DeliveryError::as_str);
         for outcome in ["delivered", "rejected"].iter().chain(&errors) {
             self.delivery_attempts.with_label_values(&[outcome]);
+        }
+        for state in BreakerState::ALL {
+            self.delivery_receivers.with_label_values(&[state.as_str()]);
         }
         for state in RunState::ALL {
             self.store_runs.with_label_values(&[state.as_str()]);

@@ -42,10 +42,12 @@ pub struct Delivery {
     pub state: DeliveryState,
     /// The receiver's host, without port, path, query or user info.
     pub host: String,
-    /// When the run ended.
-    pub created_at: Timestamp,
-    /// Attempts made.
+    /// When this round of attempts began: the run's end, or the latest redelivery.
+    pub since: Timestamp,
+    /// Attempts made, in all rounds.
     pub attempts: u32,
+    /// Attempts made before this round.
+    pub attempts_before: u32,
     /// The status of the last attempt that was answered.
     pub last_status: Option<u16>,
     /// What went wrong in the last attempt that was not answered.
@@ -126,8 +128,9 @@ impl Delivery {
         Self {
             state: DeliveryState::Pending,
             host,
-            created_at: now,
+            since: now,
             attempts: 0,
+            attempts_before: 0,
             last_status: None,
             last_error: None,
             next_attempt_at: Some(now.after(first)),
@@ -167,7 +170,8 @@ impl Delivery {
                 None
             }
         };
-        let Some(step) = policy.schedule.get(self.attempts as usize).copied() else {
+        let made = (self.attempts - self.attempts_before) as usize;
+        let Some(step) = policy.schedule.get(made).copied() else {
             return self.finish(DeliveryState::Dead, now);
         };
         // The chance moves our own step alone: a receiver is not called before the time it asked for.
@@ -180,12 +184,29 @@ impl Delivery {
         self.next_attempt_at = Some(due);
     }
 
-    /// The time at which the delivery is dead whatever happens: twice the schedule's whole length after its creation.
+    /// Begins a new round of attempts, whatever became of the one before: the first is due at once.
+    pub fn begin_again(&mut self, now: Timestamp) {
+        self.state = DeliveryState::Pending;
+        self.since = now;
+        self.attempts_before = self.attempts;
+        self.next_attempt_at = Some(now);
+        self.finished_at = None;
+    }
+
+    /// Ends a delivery whose deadline has come without another attempt; says whether it did.
+    pub fn give_up(&mut self, policy: &WebhookPolicy, now: Timestamp) -> bool {
+        let over = self.state == DeliveryState::Pending && now >= self.deadline(policy);
+        if over {
+            self.finish(DeliveryState::Dead, now);
+        }
+        over
+    }
+
+    /// The time at which the delivery is dead whatever happens: twice the schedule's whole length after its round began.
     pub fn deadline(&self, policy: &WebhookPolicy) -> Timestamp {
         let length: Duration = policy.schedule.iter().sum();
         // A schedule of no length at all still has all of its attempts.
-        self.created_at
-            .after((length * 2).max(Duration::from_secs(60)))
+        self.since.after((length * 2).max(Duration::from_secs(60)))
     }
 
     fn finish(&mut self, state: DeliveryState, now: Timestamp) {

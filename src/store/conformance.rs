@@ -3,6 +3,7 @@
 mod deliveries;
 mod lasting;
 mod law;
+mod lists;
 mod memory;
 mod runs;
 
@@ -12,8 +13,8 @@ use bytes::Bytes;
 use futures::{FutureExt, future::BoxFuture};
 
 use super::{
-    Accepted, Cancelled, DeliveryAttempt, DeliveryClaim, Found, IdempotencyKey, NewRun, RunClaim,
-    Settled, Settlement, Store,
+    Accepted, Cancelled, DeliveryAttempt, DeliveryClaim, Found, IdempotencyKey, NewRun,
+    PendingDelivery, RunClaim, Settled, Settlement, Store,
 };
 use crate::model::{
     books::Books,
@@ -81,8 +82,21 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("a delivery is claimed with the end", |s| {
         Box::pin(deliveries::claimed_with_the_end(s))
     }),
-    ("deliveries come by due time", |s| {
-        Box::pin(deliveries::in_due_order(s))
+    ("pending deliveries are told, listed and claimed", |s| {
+        Box::pin(deliveries::told_listed_claimed(s))
+    }),
+    ("a redelivery begins a new round", |s| {
+        Box::pin(deliveries::redelivered(s))
+    }),
+    ("a delivery is dead at its deadline", |s| {
+        Box::pin(deliveries::dead_at_deadline(s))
+    }),
+    ("attempts are logged", |s| Box::pin(lists::attempts(s))),
+    ("lists come newest first, in pages", |s| {
+        Box::pin(lists::in_pages(s))
+    }),
+    ("lists and counts keep to their filter", |s| {
+        Box::pin(lists::filtered(s))
     }),
     ("a delivery is tried again, then dead", |s| {
         Box::pin(deliveries::retried_then_dead(s))
@@ -197,6 +211,11 @@ impl Subject {
 
     pub(crate) async fn end(&self, claim: RunClaim, end: End, claim_delivery: bool) -> Settled {
         let settlement = Settlement {
+            began: claim.run.accepted_at,
+            outcome: crate::model::retry::Outcome::Answered {
+                status: 200,
+                retry_after: None,
+            },
             progress: claim.run.progress,
             next: Next::End(end),
             response: Some(response("200 OK", b"answer")),
@@ -207,6 +226,11 @@ impl Subject {
 
     pub(crate) async fn again(&self, claim: RunClaim, due: Timestamp) -> Run {
         let settlement = Settlement {
+            began: claim.run.accepted_at,
+            outcome: crate::model::retry::Outcome::Answered {
+                status: 200,
+                retry_after: None,
+            },
             progress: claim.run.progress,
             next: Next::Again { due },
             response: None,
@@ -223,12 +247,35 @@ impl Subject {
             },
             started_at: self.now(),
             chance: 0.5,
+            address: None,
+            took: Duration::from_millis(7),
+            detail: String::new(),
+            excerpt: "thanks".into(),
         };
         self.store.settle_delivery(claim, attempt).await.unwrap()
     }
 
+    /// Claims due deliveries, the longest due first.
     pub(crate) async fn deliveries(&self, limit: usize) -> Vec<DeliveryClaim> {
-        self.store.claim_deliveries(limit).await.unwrap().claimed
+        let mut due = self.pending().await;
+        due.retain(|pending| pending.due <= self.now());
+        due.sort_by_key(|pending| pending.due);
+        let ids = due.iter().take(limit).map(|pending| pending.id).collect();
+        self.store.claim_deliveries(ids).await.unwrap()
+    }
+
+    /// What waits and nobody holds, read two at a time.
+    pub(crate) async fn pending(&self) -> Vec<PendingDelivery> {
+        let mut all: Vec<PendingDelivery> = Vec::new();
+        loop {
+            let after = all.last().map(|last| last.id);
+            let page = self.store.pending_deliveries(after, 2).await.unwrap();
+            let last = page.len() < 2;
+            all.extend(page);
+            if last {
+                return all;
+            }
+        }
     }
 
     pub(crate) async fn run(&self, id: RunId) -> Run {

@@ -50,6 +50,18 @@ pub fn receiver_host(endpoint: &str) -> String {
         .unwrap_or_default()
 }
 
+/// Host and port of a receiver's URL: what deliveries to one receiver have in common.
+pub fn receiver_address(endpoint: &str) -> String {
+    let Ok(url) = url::Url::parse(endpoint) else {
+        return String::new();
+    };
+    let host = url.host_str().unwrap_or_default();
+    match url.port_or_known_default() {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
+    }
+}
+
 /// Our answer in the place of one that did not come.
 fn substitute(run: &Run, end: End, public_prefix: &str) -> StoredResponse {
     let problem = Problem::of_end(run.id, end).unwrap_or_else(|| {

@@ -6,6 +6,7 @@ mod connection;
 mod deliveries;
 mod ids;
 mod keeper;
+mod list;
 mod names;
 mod open;
 mod queue;

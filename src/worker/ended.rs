@@ -39,3 +39,15 @@ pub fn finished(metrics: &Metrics, run: &Run) {
         "run ended"
     );
 }
+
+/// Logs a delivery that is dead at its deadline, without another attempt.
+pub fn gave_up(run: &Run) {
+    if let Some(delivery) = &run.delivery {
+        tracing::warn!(
+            run_id = %run.id,
+            host = delivery.host,
+            attempts = delivery.attempts,
+            "a delivery is dead: its time is over"
+        );
+    }
+}

@@ -5,54 +5,77 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
-use crate::store::DeliveryClaim;
+use crate::{model::delivery::DeliveryOutcome, store::DeliveryClaim};
+
+/// Who knows how many deliveries may be out to a receiver (host and port) at a time.
+pub trait Admission: Send + Sync {
+    /// Lets one more out, if it may.
+    fn enter(&self, receiver: &str) -> bool;
+    /// One that was out has ended; without an outcome it was given back.
+    fn leave(&self, receiver: &str, outcome: Option<DeliveryOutcome>);
+}
 
 /// Slots for deliveries under way, and the way in for those who have claimed one.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Handoff {
     slots: Arc<Semaphore>,
     sender: mpsc::UnboundedSender<Handed>,
+    admission: Arc<dyn Admission>,
 }
 
 /// Where the courier takes what was handed over.
 #[derive(Debug)]
 pub struct Receiver(mpsc::UnboundedReceiver<Handed>);
 
-/// A claimed delivery and the slot it occupies until it is dropped.
+/// A claimed delivery and the place it takes until that is dropped.
 #[derive(Debug)]
 pub struct Handed {
     /// What to deliver.
     pub claim: DeliveryClaim,
-    /// The slot.
-    pub slot: OwnedSemaphorePermit,
+    /// Its place.
+    pub place: Place,
 }
 
-/// A free slot, reserved. Dropping it frees it.
+/// A place for one delivery among all, and among those to its receiver.
+pub struct Place {
+    // Dropped first: who is told of a free place finds the slot free.
+    slot: Option<OwnedSemaphorePermit>,
+    receiver: Arc<str>,
+    outcome: Option<DeliveryOutcome>,
+    admission: Arc<dyn Admission>,
+}
+
+/// A place, reserved before there is a claim for it.
 #[derive(Debug)]
 pub struct Room {
-    slot: OwnedSemaphorePermit,
+    place: Place,
     sender: mpsc::UnboundedSender<Handed>,
 }
 
 /// Makes a hand-over with `concurrency` slots. The channel is bounded by them: each claim in it holds one.
-pub fn handoff(concurrency: usize) -> (Handoff, Receiver) {
+pub fn handoff(concurrency: usize, admission: Arc<dyn Admission>) -> (Handoff, Receiver) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let slots = Arc::new(Semaphore::new(concurrency.min(Semaphore::MAX_PERMITS)));
-    (Handoff { slots, sender }, Receiver(receiver))
+    let handoff = Handoff {
+        slots,
+        sender,
+        admission,
+    };
+    (handoff, Receiver(receiver))
 }
 
 impl Handoff {
-    /// Reserves a slot, if one is free and the courier takes work. With it in hand, a settlement may claim its
-    /// delivery ([`crate::store::Settlement::claim_delivery`]).
-    pub fn reserve(&self) -> Option<Room> {
-        let slot = Arc::clone(&self.slots).try_acquire_owned().ok()?;
-        let sender = self.sender.clone();
-        (!sender.is_closed()).then_some(Room { slot, sender })
-    }
-
-    /// Waits for a free slot; none once the hand-over is closed.
-    pub async fn slot(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.slots).acquire_owned().await.ok()
+    /// Reserves a place for a delivery to this receiver, if there is one and the courier takes work. With it in hand,
+    /// a settlement may claim its delivery ([`crate::store::Settlement::claim_delivery`]).
+    pub fn reserve(&self, receiver: &str) -> Option<Room> {
+        let slot = self.try_slot()?;
+        if self.sender.is_closed() || !self.admission.enter(receiver) {
+            return None;
+        }
+        Some(Room {
+            place: self.place(slot, receiver.into()),
+            sender: self.sender.clone(),
+        })
     }
 
     /// A free slot, if there is one now.
@@ -60,9 +83,33 @@ impl Handoff {
         Arc::clone(&self.slots).try_acquire_owned().ok()
     }
 
-    /// Lets nobody reserve a slot any more. What was reserved before may still be handed over.
+    /// The place of a delivery that has a slot and was let out to its receiver.
+    pub fn place(&self, slot: OwnedSemaphorePermit, receiver: Arc<str>) -> Place {
+        Place {
+            slot: Some(slot),
+            receiver,
+            outcome: None,
+            admission: Arc::clone(&self.admission),
+        }
+    }
+
+    /// Lets nobody reserve a place any more. What was reserved before may still be handed over.
     pub fn close(&self) {
         self.slots.close();
+    }
+}
+
+impl Place {
+    /// Notes how the attempt ended; it counts once the place is dropped.
+    pub fn note(&mut self, outcome: DeliveryOutcome) {
+        self.outcome = Some(outcome);
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        drop(self.slot.take());
+        self.admission.leave(&self.receiver, self.outcome);
     }
 }
 
@@ -72,9 +119,9 @@ impl Room {
     /// # Errors
     /// Gives it back if the courier is gone; it should then be released in the store.
     pub fn give(self, claim: DeliveryClaim) -> Result<(), Box<DeliveryClaim>> {
-        let slot = self.slot;
+        let place = self.place;
         self.sender
-            .send(Handed { claim, slot })
+            .send(Handed { claim, place })
             .map_err(|unsent| Box::new(unsent.0.claim))
     }
 }
@@ -88,5 +135,17 @@ impl Receiver {
     /// Takes nothing more; what is on its way is still received.
     pub fn close(&mut self) {
         self.0.close();
+    }
+}
+
+impl std::fmt::Debug for Handoff {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Handoff").finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Place {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Place").finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! What is done from time to time: retention, and the end of runs that have waited too long.
+//! What is done from time to time: retention, and the end of runs and deliveries that have waited too long.
 
 use std::{sync::Arc, time::Duration};
 
@@ -55,6 +55,10 @@ async fn expire(store: &dyn Store, metrics: &Metrics) {
         match store.expire().await {
             Ok(runs) => runs.iter().for_each(|run| ended::finished(metrics, run)),
             Err(error) => complain(&error, "queued runs that are over their time stay for now"),
+        }
+        match store.expire_deliveries().await {
+            Ok(runs) => runs.iter().for_each(ended::gave_up),
+            Err(error) => complain(&error, "deliveries that are over their time stay for now"),
         }
     }
 }

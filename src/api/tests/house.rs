@@ -121,6 +121,11 @@ impl House {
 
     pub(super) async fn end(&self, claim: RunClaim, end: End, response: Option<StoredResponse>) {
         let settlement = Settlement {
+            began: claim.run.accepted_at,
+            outcome: crate::model::retry::Outcome::Answered {
+                status: 200,
+                retry_after: None,
+            },
             progress: claim.run.progress,
             next: Next::End(end),
             response,

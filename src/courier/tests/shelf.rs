@@ -9,8 +9,10 @@ use tokio::sync::mpsc;
 
 use crate::{
     model::{
+        attempt::Attempts,
         books::Books,
         exchange::StoredResponse,
+        filter::Filter,
         id::RunId,
         run::Run,
         secret::Secret,
@@ -18,8 +20,9 @@ use crate::{
     },
     store::{
         AcceptError, Accepted, Cancelled, Claims, DeliveryAttempt, DeliveryClaim, Fence, Found,
-        Identity, NewRun, Notices, RunClaim, SettleError, Settled, Settlement, Store, StoreError,
-        Tidied, Unwritable, spool::Spool,
+        Identity, Listed, NewRun, Notices, Page, PendingDelivery, Redelivered, RunClaim,
+        SettleError, Settled, Settlement, Store, StoreError, Tidied, Unwritable,
+        ending::receiver_address, spool::Spool,
     },
 };
 
@@ -63,8 +66,12 @@ impl Item {
         }
     }
 
-    fn due(&self) -> Option<Timestamp> {
-        self.run.delivery.as_ref()?.next_attempt_at
+    fn pending(&self) -> Option<PendingDelivery> {
+        Some(PendingDelivery {
+            id: self.run.id,
+            receiver: receiver_address(&self.endpoint),
+            due: self.run.delivery.as_ref()?.next_attempt_at?,
+        })
     }
 
     fn claim(&self) -> DeliveryClaim {
@@ -101,7 +108,15 @@ impl Shelf {
     /// Puts a pending delivery in, and tells of it.
     pub(super) fn put(&self, claim: &DeliveryClaim) {
         self.pending.lock().push(Item::of(claim));
-        self.notices.deliveries.notify_one();
+        self.tell(&claim.run);
+    }
+
+    fn tell(&self, run: &Run) {
+        let pending = self.pending.lock();
+        let item = pending.iter().find(|item| item.run.id == run.id);
+        self.notices
+            .deliveries
+            .push(item.and_then(Item::pending).into_iter().collect());
     }
 
     /// Puts a delivery in that somebody holds already.
@@ -139,21 +154,27 @@ impl Store for Shelf {
         &self.spool
     }
 
-    async fn claim_deliveries(&self, limit: usize) -> Result<Claims<DeliveryClaim>, StoreError> {
-        let now = self.clock.now();
-        let mut claimed = Vec::new();
-        let mut next_due = None;
-        for item in self.pending.lock().iter_mut().filter(|i| !i.claimed) {
-            let Some(due) = item.due() else { continue };
-            if due <= now && claimed.len() < limit {
-                item.claimed = true;
-                let _ = self.events.send(Event::Claimed);
-                claimed.push(item.claim());
-            } else {
-                next_due = Some(next_due.map_or(due, |next: Timestamp| next.min(due)));
-            }
-        }
-        Ok(Claims { claimed, next_due })
+    async fn pending_deliveries(
+        &self,
+        _: Option<RunId>,
+        _: usize,
+    ) -> Result<Vec<PendingDelivery>, StoreError> {
+        let pending = self.pending.lock();
+        let waiting = pending.iter().filter(|item| !item.claimed);
+        Ok(waiting.filter_map(Item::pending).collect())
+    }
+
+    async fn claim_deliveries(&self, ids: Vec<RunId>) -> Result<Vec<DeliveryClaim>, StoreError> {
+        let mut pending = self.pending.lock();
+        let wanted = pending
+            .iter_mut()
+            .filter(|item| !item.claimed && ids.contains(&item.run.id));
+        let claims = wanted.map(|item| {
+            item.claimed = true;
+            let _ = self.events.send(Event::Claimed);
+            item.claim()
+        });
+        Ok(claims.collect())
     }
 
     async fn settle_delivery(
@@ -168,6 +189,7 @@ impl Store for Shelf {
                 delivery.settle(attempt.outcome, &policy.webhook, now, attempt.chance);
             }
         })?;
+        self.tell(&run);
         let _ = self
             .events
             .send(Event::Settled(Box::new(run.clone()), attempt));
@@ -175,7 +197,8 @@ impl Store for Shelf {
     }
 
     async fn release_delivery(&self, claim: DeliveryClaim) -> Result<(), SettleError> {
-        self.update(claim.run.id, |_| {})?;
+        let run = self.update(claim.run.id, |_| {})?;
+        self.tell(&run);
         let _ = self.events.send(Event::Released(claim.run.id));
         Ok(())
     }
@@ -212,6 +235,26 @@ impl Store for Shelf {
 
     async fn expire(&self) -> Result<Vec<Run>, StoreError> {
         unreachable!("the courier ends no runs")
+    }
+
+    async fn expire_deliveries(&self) -> Result<Vec<Run>, StoreError> {
+        unreachable!("the janitor does")
+    }
+
+    async fn redeliver(&self, _: Vec<RunId>) -> Result<Vec<Redelivered>, StoreError> {
+        unreachable!("the courier redelivers nothing")
+    }
+
+    async fn attempts(&self, _: RunId) -> Result<Attempts, StoreError> {
+        unreachable!("the courier looks nothing up")
+    }
+
+    async fn list(&self, _: Filter, _: Page) -> Result<Listed, StoreError> {
+        unreachable!("the courier looks nothing up")
+    }
+
+    async fn count(&self, _: Filter) -> Result<u64, StoreError> {
+        unreachable!("the courier looks nothing up")
     }
 
     async fn find(&self, _id: RunId) -> Result<Found, StoreError> {

@@ -202,7 +202,7 @@ async fn each_attempt_is_counted_and_stamped_and_signed_anew_under_one_id() {
         .shelf
         .clock
         .advance(std::time::Duration::from_secs(60));
-    bench.shelf.notices().deliveries.notify_one();
+    bench.shelf.notices().deliveries.miss();
     let (run, _) = bench.settled().await;
     assert_eq!(run.delivery.unwrap().state, DeliveryState::Delivered);
     let [first, second] = [

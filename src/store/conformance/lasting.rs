@@ -87,6 +87,11 @@ pub(super) async fn long_bodies(s: Subject) {
     let mut answer = response("200 OK", b"");
     answer.body = spooled().await;
     let settlement = Settlement {
+        began: claim.run.accepted_at,
+        outcome: crate::model::retry::Outcome::Answered {
+            status: 200,
+            retry_after: None,
+        },
         progress: claim.run.progress,
         next: Next::End(End::Succeeded),
         response: Some(answer),
@@ -114,6 +119,11 @@ pub(super) async fn closed(s: Subject) {
     assert!(matches!(s.store.find(id).await, Err(StoreError::Closed)));
     assert!(matches!(s.store.cancel(id).await, Err(StoreError::Closed)));
     let settlement = Settlement {
+        began: claim.run.accepted_at,
+        outcome: crate::model::retry::Outcome::Answered {
+            status: 200,
+            retry_after: None,
+        },
         progress: claim.run.progress,
         next: Next::End(End::Succeeded),
         response: None,

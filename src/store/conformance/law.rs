@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::filter::Filter;
 
 /// One step of a random life.
 #[derive(Debug, Clone)]
@@ -26,6 +27,8 @@ pub(crate) enum Step {
         status: u16,
     },
     Release(usize),
+    Redeliver(usize),
+    ExpireDeliveries,
     Wait(u64),
     Expire,
     Tidy,
@@ -43,6 +46,8 @@ pub(crate) fn step() -> impl Strategy<Value = Step> {
         3 => (any::<usize>(), prop_oneof![Just(200), Just(500), Just(410)])
             .prop_map(|(which, status)| Step::Deliver { which, status }),
         1 => any::<usize>().prop_map(Step::Release),
+        1 => any::<usize>().prop_map(Step::Redeliver),
+        1 => Just(Step::ExpireDeliveries),
         1 => (0..4000_u64).prop_map(Step::Wait),
         1 => Just(Step::Expire),
         1 => Just(Step::Tidy),
@@ -119,6 +124,16 @@ async fn take(s: &Subject, expected: &mut Expected, step: Step) {
                 .swap_remove(which % expected.deliveries.len());
             s.store.release_delivery(claim).await.unwrap();
         }
+        Step::Redeliver(which) if !expected.runs.is_empty() => {
+            let ids = expected.runs.keys().copied();
+            let id = ids.clone().nth(which % expected.runs.len()).unwrap();
+            s.store.redeliver(vec![id]).await.unwrap();
+        }
+        Step::ExpireDeliveries => {
+            for run in s.store.expire_deliveries().await.unwrap() {
+                assert_eq!(run.delivery.unwrap().state, DeliveryState::Dead);
+            }
+        }
         Step::Wait(seconds) => s.clock.advance(Duration::from_secs(seconds)),
         Step::Expire => {
             for run in s.store.expire().await.unwrap() {
@@ -126,7 +141,11 @@ async fn take(s: &Subject, expected: &mut Expected, step: Step) {
             }
         }
         Step::Tidy => drop(s.store.tidy().await.unwrap()),
-        Step::Settle { .. } | Step::Cancel(_) | Step::Deliver { .. } | Step::Release(_) => {}
+        Step::Settle { .. }
+        | Step::Cancel(_)
+        | Step::Deliver { .. }
+        | Step::Release(_)
+        | Step::Redeliver(_) => {}
     }
 }
 
@@ -138,6 +157,11 @@ async fn settle(s: &Subject, expected: &mut Expected, claim: RunClaim, succeeds:
         None => Next::Again { due: s.now() },
     };
     let settlement = Settlement {
+        began: claim.run.accepted_at,
+        outcome: crate::model::retry::Outcome::Answered {
+            status: 200,
+            retry_after: None,
+        },
         progress: claim.run.progress,
         next,
         response: Some(response("200 OK", b"answer")),
@@ -180,4 +204,6 @@ async fn check(s: &Subject, expected: &Expected) {
         unfinished += u64::from(end.is_none() || is_pending);
     }
     assert_eq!(s.store.unfinished("app"), unfinished);
+    let all = s.store.count(Filter::default()).await.unwrap();
+    assert!(all <= books.accepted && all >= unfinished);
 }

@@ -158,6 +158,11 @@ pub(super) async fn cancel_in_each_state(s: Subject) {
         Cancelled::Now(_)
     ));
     let settlement = Settlement {
+        began: claim.run.accepted_at,
+        outcome: crate::model::retry::Outcome::Answered {
+            status: 200,
+            retry_after: None,
+        },
         progress: claim.run.progress,
         next: Next::End(End::Succeeded),
         response: Some(response("200 OK", b"late")),
@@ -223,6 +228,11 @@ pub(super) async fn settled_once(s: Subject) {
     s.again(claim, s.now()).await;
     let next = s.claim("app", 1).await.remove(0);
     let settlement = |claim: &RunClaim| Settlement {
+        began: claim.run.accepted_at,
+        outcome: crate::model::retry::Outcome::Answered {
+            status: 200,
+            retry_after: None,
+        },
         progress: claim.run.progress,
         next: Next::End(End::Failed(Reason::Broken)),
         response: None,

@@ -234,7 +234,7 @@ fn check_marks(file: &Path, application: i32, version: i32) -> Result<(), OpenEr
     Ok(())
 }
 
-/// Checks whose file it is, and of which version; fills a new one.
+/// Checks whose file it is; fills a new one, and brings an older one to this version.
 fn check_or_create(db: &Connection, file: &Path) -> Result<(), OpenError> {
     let failed = |error| explain(file, &error);
     let pragma = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
@@ -246,29 +246,51 @@ fn check_or_create(db: &Connection, file: &Path) -> Result<(), OpenError> {
     if tables == 0 && application == 0 {
         return create(db).map_err(failed);
     }
-    check_marks(file, application, version)
+    check_marks(file, application, version)?;
+    if version < schema::VERSION {
+        tracing::info!(
+            from = version,
+            to = schema::VERSION,
+            "the store is brought to this version"
+        );
+        step(db, version, |_| Ok(())).map_err(failed)?;
+    }
+    Ok(())
 }
 
 fn create(db: &Connection) -> rusqlite::Result<()> {
-    db.execute_batch(&format!(
-        "BEGIN IMMEDIATE; PRAGMA application_id = {}; PRAGMA user_version = {}; {}",
-        schema::APPLICATION_ID,
-        schema::VERSION,
-        schema::CREATE
-    ))?;
     let mut random = [0; 40];
     SystemRandom::new()
         .fill(&mut random)
         .expect("the system has random numbers");
     let (name, key) = random.split_at(8);
     let name: String = name.iter().map(|byte| format!("{byte:02x}")).collect();
-    db.execute(
-        "INSERT INTO identity(loop_id, key) VALUES(?1, ?2)",
-        (format!("raincheck-{name}"), key),
-    )?;
-    db.execute_batch("COMMIT")?;
+    step(db, 0, |db| {
+        db.pragma_update(None, "application_id", schema::APPLICATION_ID)?;
+        db.execute(
+            "INSERT INTO identity(loop_id, key) VALUES(?1, ?2)",
+            (format!("raincheck-{name}"), key),
+        )?;
+        Ok(())
+    })?;
     connection::checkpoint(db, "TRUNCATE")?;
     Ok(())
+}
+
+/// Takes the steps that lead from `version` to ours, and does `also`, in one transaction.
+fn step(
+    db: &Connection,
+    version: i32,
+    also: impl FnOnce(&Connection) -> rusqlite::Result<()>,
+) -> rusqlite::Result<()> {
+    let transaction = db.unchecked_transaction()?;
+    let taken = usize::try_from(version).unwrap_or_default();
+    for step in schema::STEPS.iter().skip(taken) {
+        db.execute_batch(step)?;
+    }
+    also(db)?;
+    db.pragma_update(None, "user_version", schema::VERSION)?;
+    transaction.commit()
 }
 
 /// Raises the slot's epoch: claims of the process that had it before are void from now on.

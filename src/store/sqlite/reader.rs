@@ -11,12 +11,18 @@ use super::{
     names::Names,
     row::{self, COLUMNS, StoredRun},
     shared::Shared,
+    transaction::AttemptOf,
 };
 use crate::{
     model::{
-        books::Books, delivery::DeliveryState, exchange::StoredResponse, id::RunId, run::RunState,
+        attempt::{Attempts, RunAttempt},
+        books::Books,
+        delivery::DeliveryState,
+        exchange::StoredResponse,
+        id::RunId,
+        run::RunState,
     },
-    store::{Found, StoreError},
+    store::{Found, PendingDelivery, StoreError, ending::receiver_address},
 };
 
 /// How many read at a time.
@@ -115,6 +121,60 @@ pub(super) fn response(
         return Ok(None);
     }
     row::read_response(&snapshot, id.key()).optional()
+}
+
+/// Pending deliveries that nobody holds, in the order of their keys.
+pub(super) fn pending_deliveries(
+    db: &Connection,
+    after: Option<RunId>,
+    limit: usize,
+) -> Result<Vec<PendingDelivery>> {
+    let mut statement = db.prepare_cached(
+        "SELECT id, endpoint, d_due FROM run INDEXED BY run_unheld
+         WHERE d_state = 0 AND slot IS NULL AND rid > ?1 ORDER BY rid LIMIT ?2",
+    )?;
+    let after = after.map_or(-1, RunId::key);
+    statement
+        .query_map((after, i64::try_from(limit).unwrap_or(i64::MAX)), |row| {
+            let endpoint: Option<String> = row.get(1)?;
+            Ok(PendingDelivery {
+                id: RunId::from_bytes(row.get(0)?),
+                receiver: endpoint
+                    .as_deref()
+                    .map(receiver_address)
+                    .unwrap_or_default(),
+                due: row::time(row.get(2)?),
+            })
+        })?
+        .collect()
+}
+
+/// The attempts of a run and of its delivery.
+pub(super) fn attempts(db: &Connection, names: &Names, id: RunId) -> Result<Attempts> {
+    let snapshot = db.unchecked_transaction()?;
+    let mut attempts = Attempts::default();
+    let Some(found) = find_run(&snapshot, names, id)? else {
+        return Ok(attempts);
+    };
+    let mut statement = snapshot
+        .prepare_cached("SELECT kind, json FROM attempt WHERE rid = ?1 ORDER BY kind, n")?;
+    let mut rows = statement.query([id.key()])?;
+    while let Some(row) = rows.next()? {
+        let json = row.get_ref(1)?.as_str()?;
+        if row.get::<_, i64>(0)? == AttemptOf::Run as i64 {
+            attempts
+                .of_run
+                .push(serde_json::from_str(json).map_err(row::json_error)?);
+        } else {
+            attempts
+                .of_delivery
+                .push(serde_json::from_str(json).map_err(row::json_error)?);
+        }
+    }
+    if attempts.of_run.is_empty() {
+        attempts.of_run.extend(RunAttempt::only(&found.run));
+    }
+    Ok(attempts)
 }
 
 /// Reads the books, but for the sizes.

@@ -6,9 +6,10 @@ use super::{
     row::StoredRun,
     runs::{end_unasked, queue_again},
     shared::Unfinished,
-    transaction::{Mark, Tx},
+    transaction::{AttemptOf, Mark, Tx},
 };
 use crate::model::{
+    attempt::RunAttempt,
     retry::{self, Next, Outcome},
     run::RunState,
     time::Timestamp,
@@ -24,7 +25,15 @@ pub(super) fn recover(tx: &mut Tx<'_>, now: Timestamp) -> Result<()> {
             tx.write(&before, &run, None)?;
             continue;
         }
-        match retry::after_attempt(&mut run, Outcome::Interrupted, now) {
+        let (number, began) = (run.progress.attempts, run.started_at.unwrap_or(now));
+        let next = retry::after_attempt(&mut run, Outcome::Interrupted, now);
+        if number > 1 || matches!(next, Next::Again { .. }) {
+            // When a later attempt began is not known any more: its entry tells no length.
+            let began = if number > 1 { now } else { began };
+            let entry = RunAttempt::new(number, began, now, Outcome::Interrupted);
+            tx.log_attempt(run.id, AttemptOf::Run, number, &entry)?;
+        }
+        match next {
             Next::End(end) => {
                 tracing::warn!(run = %run.id, "a run was interrupted and may not be repeated");
                 end_unasked(tx, &mut run, holder, end, now)?;

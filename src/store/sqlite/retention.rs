@@ -63,7 +63,7 @@ impl Tidy {
                 .flatten();
             files += u64::from(file.is_some());
             tx.effects.orphans.extend(file);
-            for table in ["run", "webhook_secret", "idempotency"] {
+            for table in ["run", "webhook_secret", "idempotency", "attempt"] {
                 tx.db
                     .prepare_cached(&format!("DELETE FROM {table} WHERE rid = ?1"))?
                     .execute([rid])?;

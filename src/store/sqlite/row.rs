@@ -18,7 +18,7 @@ use crate::{
 /// The columns that [`read_run`] wants, in its order.
 pub(super) const COLUMNS: &str = "id, state, reason, policy, accepted, started, finished, due, done, attempts, progress, \
     dialect, is_async, name, method, path, has_key, endpoint, depth, traceparent, access, \
-    r_status, r_type, r_bytes, r_upstream, d_state, d_attempts, d_status, d_error, d_due, slot, epoch";
+    r_status, r_type, r_bytes, r_upstream, d_state, d_attempts, d_status, d_error, d_due, slot, epoch, d_since, d_before";
 
 /// A run, and who holds it.
 #[derive(Debug)]
@@ -99,8 +99,13 @@ fn read_delivery(
     Ok(Some(Delivery {
         state: pick(&DeliveryState::ALL, state)?,
         host: endpoint.map(receiver_host).unwrap_or_default(),
-        created_at: finished_at.unwrap_or_default(),
+        since: row
+            .get::<_, Option<i64>>(32)?
+            .map(time)
+            .or(finished_at)
+            .unwrap_or_default(),
         attempts: row.get(26)?,
+        attempts_before: row.get::<_, Option<u32>>(33)?.unwrap_or_default(),
         last_status: row.get(27)?,
         last_error: row
             .get::<_, Option<i64>>(28)?

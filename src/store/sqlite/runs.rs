@@ -7,10 +7,11 @@ use rusqlite::{OptionalExtension, Result, params};
 use super::{
     queue::{Queue, Verb},
     row::{self, StoredRun, millis, time},
-    transaction::{Leftovers, Mark, Tx},
+    transaction::{AttemptOf, Leftovers, Mark, Tx},
 };
 use crate::{
     model::{
+        attempt::RunAttempt,
         exchange::{StoredRequest, StoredResponse},
         id::RunId,
         retry,
@@ -223,6 +224,8 @@ pub(super) struct SettleRun {
     /// If it ends.
     pub(super) response: Option<StoredResponse>,
     pub(super) leftovers: Leftovers,
+    /// The attempt's entry in the log, if it has one.
+    pub(super) entry: Option<RunAttempt>,
     /// Who holds its delivery from now on.
     pub(super) holder: Option<Fence>,
     /// Our own fence.
@@ -252,11 +255,13 @@ impl Verb for SettleRun {
             )?,
             None => tx.write(&self.before, &self.run, None)?,
         };
-        if done {
-            Ok(Ok(()))
-        } else {
-            tx.why_not(self.run.id, false).map(Err)
+        if !done {
+            return tx.why_not(self.run.id, false).map(Err);
         }
+        if let Some(entry) = &self.entry {
+            tx.log_attempt(self.run.id, AttemptOf::Run, entry.attempt, entry)?;
+        }
+        Ok(Ok(()))
     }
 
     fn unheard(self, outcome: Self::Outcome, queue: &Arc<Queue>) {

@@ -1,14 +1,16 @@
-//! The tables. A change here needs a new [`VERSION`] and a way from the version before.
+//! The tables, step by step: a new store takes all steps, an older one those that it lacks.
 
 /// Marks the file as ours (`PRAGMA application_id`): "Rain".
 pub(super) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"Rain");
 
-/// The version of the tables (`PRAGMA user_version`).
-pub(super) const VERSION: i32 = 1;
+/// The version of the tables (`PRAGMA user_version`): how many of the [`STEPS`] were taken.
+pub(super) const VERSION: i32 = STEPS.len() as i32;
 
-/// Creates everything. Numbers of states and reasons are their places in the `ALL` lists of `model`; times are
-/// milliseconds since 1970; the view `runs` says it in words, for people with `sqlite3 -readonly`.
-pub(super) const CREATE: &str = "
+/// The way to each version from the one before. Numbers of states and reasons are their places in the `ALL` lists of
+/// `model`; times are milliseconds since 1970; the view `runs` says it in words, for people with `sqlite3 -readonly`.
+pub(super) const STEPS: [&str; 2] = [FIRST, DELIVERIES_AND_LISTS];
+
+const FIRST: &str = "
 CREATE TABLE identity(loop_id TEXT NOT NULL, key BLOB NOT NULL);
 
 -- One row for each process that may be alive: its epoch, its latest batch, the highest key it has issued.
@@ -86,4 +88,24 @@ CREATE VIEW runs AS SELECT
   attempts, r_status AS response_status, r_bytes AS response_bytes,
   CASE d_state WHEN 0 THEN 'pending' WHEN 1 THEN 'delivered' WHEN 2 THEN 'dead' END AS delivery, d_attempts AS delivery_attempts
   FROM run JOIN route ON route.id = run.route ORDER BY rid DESC;
+";
+
+/// Rounds of a delivery, the log of attempts, and what lists and schedules are read by.
+const DELIVERIES_AND_LISTS: &str = "
+ALTER TABLE run ADD COLUMN d_host TEXT;        -- the receiver's host
+ALTER TABLE run ADD COLUMN d_since INTEGER;    -- when this round began; null: with the run's end
+ALTER TABLE run ADD COLUMN d_before INTEGER;   -- attempts before this round; null: none
+ALTER TABLE run ADD COLUMN d_until INTEGER;    -- pending: when it is dead whatever happens
+ALTER TABLE run ADD COLUMN extra TEXT;         -- what only some dialects know of a run, as JSON
+
+DROP INDEX run_pending;
+CREATE INDEX run_unheld ON run(rid) WHERE d_state = 0 AND slot IS NULL;
+CREATE INDEX run_overdue ON run(d_until) WHERE d_state = 0 AND slot IS NULL;
+CREATE INDEX run_route ON run(route, rid);
+CREATE INDEX run_name ON run(route, name, rid) WHERE name IS NOT NULL;
+CREATE INDEX run_failed ON run(rid) WHERE state = 3;
+CREATE INDEX run_dead ON run(rid) WHERE d_state = 2;
+
+-- kind 0: of the run's upstream call (a run's only one is not written: its row says the same); 1: of its delivery.
+CREATE TABLE attempt(rid INTEGER, kind INTEGER, n INTEGER, json TEXT NOT NULL, PRIMARY KEY(rid, kind, n)) WITHOUT ROWID;
 ";

@@ -67,9 +67,7 @@ impl Shared {
         if effects.queued {
             self.notices.runs.notify_waiters();
         }
-        if effects.pending {
-            self.notices.deliveries.notify_waiters();
-        }
+        self.notices.deliveries.push(effects.pending);
         self.chores.remove(effects.orphans);
     }
 }

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 
 use super::{
     SqliteStore,
-    deliveries::{ClaimDeliveries, SettleDelivery},
+    deliveries::{ClaimDeliveries, ExpireDeliveries, Redeliver, SettleDelivery},
+    list,
     queue::{Failure, Verb},
     reader,
     retention::Tidy,
@@ -15,9 +16,11 @@ use super::{
 };
 use crate::{
     model::{
+        attempt::{Attempts, RunAttempt},
         books::Books,
         delivery::DeliveryState,
         exchange::{Body, StoredResponse},
+        filter::Filter,
         id::RunId,
         retry::Next,
         run::{Progress, Run, RunState},
@@ -25,8 +28,8 @@ use crate::{
     },
     store::{
         AcceptError, Accepted, Cancelled, Claims, DeliveryAttempt, DeliveryClaim, Found, Identity,
-        NewRun, Notices, RunClaim, SettleError, Settled, Settlement, Store, StoreError, Tidied,
-        Unwritable, ending::end_run, spool::Spool,
+        Listed, NewRun, Notices, Page, PendingDelivery, Redelivered, RunClaim, SettleError,
+        Settled, Settlement, Store, StoreError, Tidied, Unwritable, ending::end_run, spool::Spool,
     },
 };
 
@@ -85,7 +88,11 @@ impl Store for SqliteStore {
         let before = Mark::of(&run, Some(fence));
         let came = settlement.response;
         let came_spooled = came.as_ref().and_then(|came| spool_name(&came.body));
+        let attempt = run.progress.attempts;
         run.progress = settlement.progress;
+        // The only attempt of a run is told by its record.
+        let entry = (attempt > 1 || matches!(settlement.next, Next::Again { .. }))
+            .then(|| RunAttempt::new(attempt, settlement.began, now, settlement.outcome));
         let (response, discarded) = match settlement.next {
             Next::End(end) => {
                 let (response, discarded) = end_run(&mut run, end, came, now, prefix);
@@ -102,6 +109,7 @@ impl Store for SqliteStore {
             run,
             response,
             leftovers,
+            entry,
             holder,
             fence,
         };
@@ -143,9 +151,18 @@ impl Store for SqliteStore {
         self.change(Expire { now }).await
     }
 
-    async fn claim_deliveries(&self, limit: usize) -> Result<Claims<DeliveryClaim>, StoreError> {
-        let now = self.shared.now();
-        self.change(ClaimDeliveries { limit, now }).await
+    async fn pending_deliveries(
+        &self,
+        after: Option<RunId>,
+        limit: usize,
+    ) -> Result<Vec<PendingDelivery>, StoreError> {
+        self.shared
+            .read(move |db, _| reader::pending_deliveries(db, after, limit))
+            .await
+    }
+
+    async fn claim_deliveries(&self, ids: Vec<RunId>) -> Result<Vec<DeliveryClaim>, StoreError> {
+        self.change(ClaimDeliveries { ids }).await
     }
 
     async fn settle_delivery(
@@ -156,14 +173,16 @@ impl Store for SqliteStore {
         let now = self.shared.now();
         let mut run = claim.run;
         let before = Mark::of(&run, Some(claim.fence));
+        let mut entry = None;
         if let Some(delivery) = &mut run.delivery {
             delivery.settle(attempt.outcome, &run.policy.webhook, now, attempt.chance);
+            entry = Some(attempt.entry(delivery.attempts, delivery.next_attempt_at));
         }
-        let secret = claim.secret.is_some();
         let settle = SettleDelivery {
             before,
             run,
-            secret,
+            secret: claim.secret.is_some(),
+            entry,
         };
         Ok(self.patiently(settle).await?.run)
     }
@@ -173,8 +192,19 @@ impl Store for SqliteStore {
             before: Mark::of(&claim.run, Some(claim.fence)),
             run: claim.run,
             secret: false,
+            entry: None,
         };
         self.patiently(release).await.map(drop)
+    }
+
+    async fn expire_deliveries(&self) -> Result<Vec<Run>, StoreError> {
+        let now = self.shared.now();
+        self.change(ExpireDeliveries { now }).await
+    }
+
+    async fn redeliver(&self, ids: Vec<RunId>) -> Result<Vec<Redelivered>, StoreError> {
+        let now = self.shared.now();
+        self.change(Redeliver { ids, now }).await
     }
 
     async fn find(&self, id: RunId) -> Result<Found, StoreError> {
@@ -186,6 +216,24 @@ impl Store for SqliteStore {
     async fn response(&self, id: RunId) -> Result<Option<StoredResponse>, StoreError> {
         self.shared
             .read(move |db, names| reader::response(db, names, id))
+            .await
+    }
+
+    async fn attempts(&self, id: RunId) -> Result<Attempts, StoreError> {
+        self.shared
+            .read(move |db, names| reader::attempts(db, names, id))
+            .await
+    }
+
+    async fn list(&self, filter: Filter, page: Page) -> Result<Listed, StoreError> {
+        self.shared
+            .read(move |db, names| list::page(db, names, &filter, page))
+            .await
+    }
+
+    async fn count(&self, filter: Filter) -> Result<u64, StoreError> {
+        self.shared
+            .read(move |db, _| list::count(db, &filter))
             .await
     }
 

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
+use serde::Serialize;
 
 use super::{
     names::{NewNames, PolicyIds},
@@ -19,7 +20,7 @@ use crate::{
         run::{Reason, Run, RunState},
         time::Timestamp,
     },
-    store::{Fence, SettleError},
+    store::{Fence, PendingDelivery, SettleError, ending::receiver_address},
 };
 
 /// The transaction under way.
@@ -41,8 +42,8 @@ pub(super) struct Effects {
     pub(super) new_names: NewNames,
     /// Runs were queued.
     pub(super) queued: bool,
-    /// Deliveries are pending that nobody holds.
-    pub(super) pending: bool,
+    /// Deliveries that are pending and that nobody holds.
+    pub(super) pending: Vec<PendingDelivery>,
     /// Spool files that no row names any more.
     pub(super) orphans: Vec<String>,
 }
@@ -70,6 +71,13 @@ impl Mark {
     fn is_unfinished(&self) -> bool {
         !self.state.is_final() || matches!(self.delivery, Some((DeliveryState::Pending, _)))
     }
+}
+
+/// Whose attempt it is (see the table `attempt`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AttemptOf {
+    Run = 0,
+    Delivery = 1,
 }
 
 /// What the end of a run removes with its request.
@@ -107,7 +115,8 @@ impl Tx<'_> {
             .prepare_cached(
                 "UPDATE run SET state=?1, reason=?2, started=?3, finished=?4, due=?5, expires=?6, done=?7, attempts=?8,
                    progress=?9, slot=?10, epoch=?11, r_status=?12, r_type=?13, r_bytes=?14, r_upstream=?15,
-                   d_state=?16, d_attempts=?17, d_status=?18, d_error=?19, d_due=?20
+                   d_state=?16, d_attempts=?17, d_status=?18, d_error=?19, d_due=?20,
+                   d_host=?28, d_since=?29, d_before=?30, d_until=?31
                  WHERE rid=?21 AND state=?22 AND attempts=?23 AND slot IS ?24 AND epoch IS ?25
                    AND d_state IS ?26 AND d_attempts IS ?27",
             )?
@@ -139,6 +148,15 @@ impl Tx<'_> {
                 before.holder.map(|fence| fence.epoch.cast_signed()),
                 before.delivery.and_then(|(state, _)| delivery_state(state)),
                 before.delivery.map(|(_, attempts)| attempts),
+                delivery.map(|d| d.host.as_str()),
+                delivery
+                    .map(|d| d.since)
+                    .filter(|since| Some(*since) != run.finished_at)
+                    .map(millis),
+                delivery.map(|d| d.attempts_before).filter(|n| *n > 0),
+                delivery
+                    .filter(|d| d.state == DeliveryState::Pending)
+                    .map(|d| millis(d.deadline(&run.policy.webhook))),
             ])?;
         if written == 0 {
             return Ok(false);
@@ -173,6 +191,23 @@ impl Tx<'_> {
         Ok(true)
     }
 
+    /// Writes an entry of the log of attempts.
+    pub(super) fn log_attempt(
+        &self,
+        id: RunId,
+        kind: AttemptOf,
+        number: u32,
+        entry: &impl Serialize,
+    ) -> Result<()> {
+        let json = serde_json::to_string(entry).map_err(row::json_error)?;
+        self.db
+            .prepare_cached(
+                "INSERT OR REPLACE INTO attempt(rid, kind, n, json) VALUES(?1, ?2, ?3, ?4)",
+            )?
+            .execute((id.key(), kind as i64, number, json))?;
+        Ok(())
+    }
+
     /// Overwrites the caller's webhook secret.
     pub(super) fn forget_secret(&self, id: RunId) -> Result<()> {
         self.db
@@ -201,8 +236,9 @@ impl Tx<'_> {
         }
         self.effects.changed = true;
         self.effects.queued |= run.state == RunState::Queued;
-        self.effects.pending |=
-            holder.is_none() && matches!(after.delivery, Some((DeliveryState::Pending, _)));
+        if holder.is_none() {
+            self.effects.pending.extend(pending(run));
+        }
         Ok(())
     }
 
@@ -301,6 +337,16 @@ impl Tx<'_> {
 
 fn selecting(columns: &str, rest: &str) -> String {
     format!("SELECT {columns} FROM run {rest}")
+}
+
+fn pending(run: &Run) -> Option<PendingDelivery> {
+    let due = run.delivery.as_ref()?.next_attempt_at?;
+    let endpoint = run.facts.webhook_endpoint.as_deref()?;
+    Some(PendingDelivery {
+        id: run.id,
+        receiver: receiver_address(endpoint),
+        due,
+    })
 }
 
 fn due(run: &Run) -> Option<Timestamp> {

@@ -8,6 +8,7 @@ use crate::{
         delivery::DeliveryState,
         id::RunId,
         run::{End, Reason, RunState},
+        time::Clock as _,
     },
     store::{NewRun, Store},
 };
@@ -188,4 +189,53 @@ async fn secrets_and_requests_are_overwritten() {
     let file = fs::read(opened.folder.path().join("data/runs.db")).unwrap();
     assert!(memchr::memmem::find(&file, b"TOPSECRET").is_none());
     assert!(memchr::memmem::find(&file, b"answer").is_some());
+}
+
+#[tokio::test]
+async fn a_store_of_the_first_version_is_brought_to_this_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    let id = RunId::from_parts(RunId::first_key_at(conformance::clock().now()), 7);
+    let db = rusqlite::Connection::open(data.join("runs.db")).unwrap();
+    db.execute_batch(crate::store::sqlite::schema::STEPS[0])
+        .unwrap();
+    let policy = serde_json::to_string(&conformance::policy("app")).unwrap();
+    db.execute_batch(
+        "INSERT INTO identity VALUES('mark', x'00'); INSERT INTO route VALUES(1, 'app')",
+    )
+    .unwrap();
+    db.execute("INSERT INTO policy VALUES(1, 1, ?1)", [policy])
+        .unwrap();
+    db.execute(
+        "INSERT INTO run(rid, id, state, route, policy, accepted, started, finished, attempts, progress, dialect,
+           is_async, method, path, has_key, endpoint, depth, r_status, r_bytes, r_upstream, d_state, d_attempts, d_due)
+         VALUES(?1, ?2, 2, 1, 1, 5, 6, 7, 1, 0, 'cerebrium', 1, 'GET', '/run', 0, 'http://hooks.example/', 0, 200, 2, 1,
+           0, 1, 9)",
+        rusqlite::params![id.key(), id.as_bytes()],
+    )
+    .unwrap();
+    db.execute(
+        "INSERT INTO body(rid, head, body) VALUES(?1, x'', x'4142')",
+        [id.key()],
+    )
+    .unwrap();
+    db.pragma_update(None, "application_id", i32::from_be_bytes(*b"Rain"))
+        .unwrap();
+    db.pragma_update(None, "user_version", 1).unwrap();
+    drop(db);
+
+    let clock = conformance::clock();
+    let sqlite = open(folder.path(), &clock).unwrap();
+    let s = Subject {
+        store: sqlite,
+        clock,
+    };
+    let run = s.run(id).await;
+    let delivery = run.delivery.unwrap();
+    assert_eq!((delivery.attempts, delivery.attempts_before), (1, 0));
+    assert_eq!(delivery.since, run.finished_at.unwrap());
+    let claim = s.deliveries(5).await.remove(0);
+    let again = s.deliver(claim, 500).await.delivery.unwrap();
+    assert_eq!((again.state, again.attempts), (DeliveryState::Dead, 2));
 }
