@@ -16,6 +16,7 @@ use crate::{
 
 mod bench;
 mod hostile;
+mod isolation;
 mod shelf;
 mod wire;
 

@@ -156,12 +156,14 @@ impl Store for Shelf {
 
     async fn pending_deliveries(
         &self,
-        _: Option<RunId>,
-        _: usize,
+        after: Option<RunId>,
+        limit: usize,
     ) -> Result<Vec<PendingDelivery>, StoreError> {
         let pending = self.pending.lock();
-        let waiting = pending.iter().filter(|item| !item.claimed);
-        Ok(waiting.filter_map(Item::pending).collect())
+        let waiting = pending
+            .iter()
+            .filter(|item| !item.claimed && after.is_none_or(|after| item.run.id > after));
+        Ok(waiting.filter_map(Item::pending).take(limit).collect())
     }
 
     async fn claim_deliveries(&self, ids: Vec<RunId>) -> Result<Vec<DeliveryClaim>, StoreError> {
