@@ -12,6 +12,7 @@
 
 mod accept;
 mod bare;
+mod deliveries;
 mod full_store;
 mod load;
 #[path = "common/memory_store.rs"]
@@ -38,12 +39,13 @@ fn main() {
         ["bare", address, peer] => bare::serve(address, peer, 2),
         ["memory", file] => accept::serve(file),
         ["accept"] => run(accept::compare()),
+        ["deliveries"] => run(deliveries::compare()),
         ["full_store"] => run(full_store::compare()),
         ["pass_through"] => run(pass_through::compare()),
         ["resident"] => run(resident::measure()),
         ["runs"] => run(runs::compare()),
         _ => eprintln!(
-            "say which: cargo bench --bench figures -- accept | full_store | pass_through | resident | runs"
+            "say which: cargo bench --bench figures -- accept | deliveries | full_store | pass_through | resident | runs"
         ),
     }
 }

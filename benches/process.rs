@@ -22,13 +22,7 @@ impl Process {
 
     /// Memory that is resident now, in bytes.
     pub(crate) fn resident(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.0.id());
-        let status = fs::read_to_string(path).unwrap_or_default();
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-        let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-        kib.and_then(|kib| kib.parse::<u64>().ok())
-            .unwrap_or_default()
-            * 1024
+        resident_of(self.0.id())
     }
 }
 
@@ -56,4 +50,14 @@ fn cpu_of(pid: u32) -> Duration {
 pub(crate) fn machine_load() -> String {
     let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     load.split_whitespace().next().unwrap_or("?").to_owned()
+}
+
+/// A process's resident memory, in bytes.
+pub(crate) fn resident_of(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    kib.and_then(|kib| kib.parse::<u64>().ok())
+        .unwrap_or_default()
+        * 1024
 }
