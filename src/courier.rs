@@ -19,6 +19,7 @@ mod attempt;
 mod claim;
 mod failure;
 mod message;
+mod openfaas;
 mod receiver;
 mod resolver;
 #[cfg(test)]

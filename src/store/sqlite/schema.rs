@@ -52,7 +52,8 @@ CREATE TABLE run(
   d_attempts INTEGER,
   d_status INTEGER,
   d_error INTEGER,
-  d_due INTEGER);
+  d_due INTEGER,
+  extra TEXT);                    -- what only some dialects know, as JSON; null: nothing
 CREATE INDEX run_queued ON run(route, due) WHERE state = 0;
 CREATE INDEX run_expires ON run(expires) WHERE state = 0;
 CREATE INDEX run_held ON run(slot) WHERE slot IS NOT NULL;
