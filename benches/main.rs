@@ -22,6 +22,7 @@ mod process;
 mod proxies;
 mod resident;
 mod runs;
+mod trigger;
 
 /// The real binary's allocator, for all that is compared with it.
 #[global_allocator]
@@ -42,8 +43,9 @@ fn main() {
         ["pass_through"] => run(pass_through::compare()),
         ["resident"] => run(resident::measure()),
         ["runs"] => run(runs::compare()),
+        ["trigger"] => trigger::measure(),
         _ => eprintln!(
-            "say which: cargo bench --bench figures -- accept | full_store | pass_through | resident | runs"
+            "say which: cargo bench --bench figures -- accept | full_store | pass_through | resident | runs | trigger"
         ),
     }
 }

@@ -59,7 +59,8 @@ impl Inner {
         settings: &RunSettings,
     ) -> Result<Option<Order>, Problem> {
         let request = session.req_header();
-        let upgrades = session.is_upgrade_req() || request.method == Method::CONNECT;
+        let upgrades = request.method == Method::CONNECT
+            || session.is_upgrade_req() && !only_offers_http2(&request.headers);
         let (dialect, place) = match trigger::asked(&head_of(request), settings)? {
             Asked::Nothing => return Ok(None),
             Asked::Always(_) if upgrades => return Ok(None),
@@ -187,6 +188,15 @@ pub(super) fn head_of(request: &RequestHeader) -> Head<'_> {
         target: request.raw_path(),
         headers: &request.headers,
     }
+}
+
+/// Whether an `Upgrade` only offers HTTP/2 without TLS, as some clients do with each request: a server may go on without
+/// it (RFC 9110 §7.8), and does here.
+fn only_offers_http2(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::UPGRADE)
+        .iter()
+        .all(|offer| offer.as_bytes().eq_ignore_ascii_case(b"h2c"))
 }
 
 fn expects_continue(headers: &HeaderMap) -> bool {

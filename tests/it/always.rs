@@ -101,6 +101,26 @@ fn preflights_and_upgrades_pass_through() {
 }
 
 #[test]
+fn an_offer_of_http2_is_no_upgrade() {
+    let upstream = Server::fixed(200, "");
+    let proxy = setup(&upstream).start();
+    for target in ["/", "/?async=true"] {
+        let ask = Ask::post(target, "body")
+            .header("Connection", "Upgrade, HTTP2-Settings")
+            .header("Upgrade", "h2c")
+            .header("HTTP2-Settings", "AAEAAEAAAAIAAAAA");
+        let run = proxy.run(&ask);
+        proxy.finished(&run);
+    }
+    for seen in upstream.seen() {
+        assert_eq!(seen.text(), "body");
+        for gone in ["upgrade", "http2-settings"] {
+            assert_eq!(seen.header(gone), None);
+        }
+    }
+}
+
+#[test]
 fn a_webhook_named_without_a_trigger_is_told_of_a_run() {
     let upstream = Server::fixed(200, "done");
     let receiver = Server::fixed(200, "");
