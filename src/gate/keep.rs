@@ -32,26 +32,6 @@ use crate::{
     store::{AcceptError, Accepted, IdempotencyKey, NewRun},
 };
 
-/// What a 202 says of a run that is kept.
-struct Kept {
-    id: RunId,
-    accepted_at: Timestamp,
-    call_id: Option<String>,
-    replayed: bool,
-}
-
-impl Kept {
-    /// A run that was kept before, under the same key.
-    fn before(run: Run) -> Self {
-        Self {
-            id: run.id,
-            accepted_at: run.accepted_at,
-            call_id: run.facts.extra.call_id,
-            replayed: true,
-        }
-    }
-}
-
 const WEBHOOK_SECRET: HeaderName = HeaderName::from_static("x-webhook-secret");
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
@@ -192,6 +172,26 @@ impl Inner {
             &token,
         ];
         Some(parts.concat())
+    }
+}
+
+/// What a 202 says of a run that is kept.
+struct Kept {
+    id: RunId,
+    accepted_at: Timestamp,
+    call_id: Option<String>,
+    replayed: bool,
+}
+
+impl Kept {
+    /// A run that was kept before, under the same key.
+    fn before(run: Run) -> Self {
+        Self {
+            id: run.id,
+            accepted_at: run.accepted_at,
+            call_id: run.facts.extra.call_id,
+            replayed: true,
+        }
     }
 }
 
