@@ -19,7 +19,7 @@ use raincheck::{
         exchange::{Body, StoredRequest, StoredResponse},
         policy::Policy,
         retry::{Next, Outcome},
-        run::{Access, End, Facts},
+        run::{Access, End, Extra, Facts},
         secret::Secret,
     },
     plugin::clock,
@@ -192,6 +192,7 @@ async fn end_one(store: &SqliteStore, policy: &Arc<Policy>, url: &str) {
             depth: 0,
             traceparent: None,
             access: Access::Anybody,
+            extra: Extra::default(),
         },
         request: StoredRequest {
             head: Bytes::from_static(b"POST /work HTTP/1.1\r\nHost: app.example\r\n\r\n"),

@@ -18,7 +18,7 @@ use raincheck::{
         id::RunId,
         policy::Policy,
         retry::Next,
-        run::{Access, End, Facts},
+        run::{Access, End, Extra, Facts},
         time::SharedClock,
     },
     plugin::clock,
@@ -134,6 +134,7 @@ async fn finished(store: &SqliteStore, clock: &SharedClock, policy: Arc<Policy>)
             depth: 0,
             traceparent: None,
             access: Access::Anybody,
+            extra: Extra::default(),
         },
         request: StoredRequest {
             head: Bytes::from_static(

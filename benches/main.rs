@@ -23,6 +23,7 @@ mod process;
 mod proxies;
 mod resident;
 mod runs;
+mod trigger;
 
 /// The real binary's allocator, for all that is compared with it.
 #[global_allocator]
@@ -44,8 +45,9 @@ fn main() {
         ["pass_through"] => run(pass_through::compare()),
         ["resident"] => run(resident::measure()),
         ["runs"] => run(runs::compare()),
+        ["trigger"] => trigger::measure(),
         _ => eprintln!(
-            "say which: cargo bench --bench figures -- accept | deliveries | full_store | pass_through | resident | runs"
+            "say which: cargo bench --bench figures -- accept | deliveries | full_store | pass_through | resident | runs | trigger"
         ),
     }
 }

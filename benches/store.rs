@@ -23,7 +23,7 @@ use raincheck::{
         id::RunId,
         policy::{Policy, Repeat, StatusSet, WebhookPolicy},
         retry::Next,
-        run::{Access, End, Facts, RunState},
+        run::{Access, End, Extra, Facts, RunState},
         time::{Clock, Timestamp},
     },
     store::{
@@ -246,6 +246,7 @@ fn facts(webhook: bool) -> Facts {
         depth: 1,
         traceparent: None,
         access: Access::Owner([7; 32]),
+        extra: Extra::default(),
     }
 }
 

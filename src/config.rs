@@ -23,7 +23,11 @@ use std::{
 use http::HeaderName;
 use ipnet::IpNet;
 
-use crate::model::{policy::Policy, secret::Secret};
+use crate::model::{
+    dialect::{Dialect, openfaas::UpstreamPath},
+    policy::Policy,
+    secret::Secret,
+};
 
 use self::check::Reader;
 pub use self::{complaint::Complaint, defaults::TEXT as DEFAULT_TEXT};
@@ -335,8 +339,10 @@ pub struct Route {
 pub struct RunSettings {
     /// What a run is promised at acceptance.
     pub policy: Arc<Policy>,
-    /// The dialects spoken, by name, in the order of the file.
-    pub dialects: Vec<DialectName>,
+    /// The dialects spoken, in the order of the file; at least one.
+    pub dialects: Vec<&'static Dialect>,
+    /// Whether every request is a run.
+    pub always: bool,
     /// Attempts at a time.
     pub concurrency: usize,
     /// Request headers that tell an owner.
@@ -345,33 +351,18 @@ pub struct RunSettings {
     pub idempotency_header: HeaderName,
     /// Whether the control parameters are sent upstream too.
     pub forward_control_params: bool,
-    /// The query parameter that asks for a run (`async`).
+    /// The query parameter that asks for a run as `cerebrium` (`async`).
     pub async_parameter: String,
+    /// The query parameter that asks for a run as `ubidots` (`_blocking`).
+    pub blocking_parameter: String,
     /// The query parameter with the receiver's URL (`webhookEndpoint`).
     pub webhook_parameter: String,
+    /// Where the functions of `openfaas` are at the upstream.
+    pub openfaas_path: UpstreamPath,
     /// Cross-origin rules for our own answers.
     pub cors: Option<Cors>,
     /// `[webhook]` with `[route.webhook]` over it.
     pub webhook: RouteWebhook,
-}
-
-/// The dialects that this version speaks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum DialectName {
-    /// `?async=true`
-    Cerebrium,
-    /// `Prefer: respond-async`
-    Prefer,
-}
-
-impl DialectName {
-    /// As it is written in the configuration.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Cerebrium => "cerebrium",
-            Self::Prefer => "prefer",
-        }
-    }
 }
 
 /// `route.async.cors`

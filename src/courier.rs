@@ -20,6 +20,7 @@ mod claim;
 mod failure;
 mod lines;
 mod message;
+mod openfaas;
 mod receiver;
 mod resolver;
 mod schedule;

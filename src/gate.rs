@@ -23,12 +23,14 @@ mod admission;
 mod budget;
 pub mod cors;
 mod endpoint;
+mod function;
 mod idempotency;
 mod intake;
 mod keep;
 mod origin;
 pub mod respond;
 mod told;
+pub mod trigger;
 
 /// What the gate works with.
 #[derive(Clone)]
@@ -146,6 +148,7 @@ impl Inner {
             public_prefix: &self.public_prefix,
             cors: &cors,
             close: !session.is_body_done(),
+            errors: trigger::errors(&admission::head_of(session.req_header()), settings),
         };
         respond::problem(&mut session.downstream_session, problem, manner).await
     }

@@ -27,13 +27,15 @@ use crate::{
         Gate,
         respond::{self, Manner},
     },
-    model::problem::{Code, Problem},
+    model::{
+        exchange::path,
+        problem::{Code, Problem},
+    },
 };
 
 mod failure;
 mod forwarding;
 mod head;
-mod path;
 mod routes;
 pub mod traffic;
 pub mod upstream;

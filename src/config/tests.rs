@@ -111,8 +111,17 @@ fn each_mistake_is_told_with_what_to_write() {
         format!(
             "[webhook]\nallow_hosts = [\"https://a.example\"]\nallow_networks = [\"10.0.0.0/33\"]\nports = [0]\n{RIGHT}"
         ),
-        format!("{RIGHT}dialects = [\"openfaas\", \"rest\"]\n"),
-        format!("{RIGHT}always = true\nconvert_after = \"30s\"\n"),
+        format!("{RIGHT}dialects = [\"openwhisk\", \"rest\", \"openfaas\"]\n"),
+        format!("{RIGHT}dialects = []\nalways = 1\nconvert_after = \"30s\"\n"),
+        format!("{RIGHT}openfaas_path = \"/fn/{{path}}\"\n"),
+        format!("{RIGHT}openfaas_path = \"{{name}}\"\n"),
+        format!("{RIGHT}openfaas_path = \"/{{name}}{{path}}\"\n"),
+        format!("{RIGHT}openfaas_path = \"/{{name}}/{{function}}\"\n"),
+        format!(
+            "{RIGHT}[[route]]\nname = \"b\"\npath = \"/fn\"\nupstream = \"app\"\n[route.async]\ndialects = [\"openfaas\"]\n"
+        ),
+        format!("{RIGHT}parameters = {{ async = \"webhookEndpoint\" }}\n"),
+        format!("{RIGHT}dialects = [\"ubidots\"]\nparameters = {{ async = \"_blocking\" }}\n"),
         format!("{RIGHT}response_grace_period = \"12h 1s\"\nconcurrency = 0\n"),
         format!("{RIGHT}success_statuses = [\"399-200\"]\nretry_statuses = [42]\n"),
         format!("{RIGHT}cors = {{ origins = [\"https://A.example/\", \"x\"] }}\n"),
@@ -171,6 +180,20 @@ fn relative_paths_begin_in_the_folder_of_the_file() {
         config.store.path,
         Path::new("/etc/raincheck/raincheck-data")
     );
+}
+
+#[test]
+fn the_name_of_a_parameter_that_is_not_read_is_free() {
+    assert_eq!(
+        complaints(&format!(
+            "{RIGHT}parameters = {{ async = \"_blocking\" }}\n"
+        )),
+        [""; 0]
+    );
+    let text = format!(
+        "{RIGHT}[[route]]\nname = \"f\"\npath = \"/async-function/f\"\nupstream = \"app\"\n[route.async]\ndialects = [\"openfaas\"]\n"
+    );
+    assert_eq!(complaints(&text), [""; 0]);
 }
 
 #[test]

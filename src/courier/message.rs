@@ -6,7 +6,7 @@ use http::{
     header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT},
 };
 
-use super::failure::Unreadable;
+use super::{failure::Unreadable, openfaas};
 use crate::{
     model::{
         exchange::{Body, ResponseHead},
@@ -57,6 +57,9 @@ pub(super) fn headers(
     if let Some(traceparent) = &run.facts.traceparent {
         set("traceparent", traceparent);
     }
+    if openfaas::is_callback(run) {
+        openfaas::describe(run, &mut headers);
+    }
     headers
 }
 
@@ -76,13 +79,21 @@ pub(super) fn body(body: &Body, spool: &Spool) -> reqwest::Body {
 
 /// What describes the body, and who sends it.
 fn of_the_response(claim: &DeliveryClaim) -> HeaderMap {
+    let run = &claim.run;
+    let from_upstream = run.response.as_ref().is_some_and(|r| r.from_upstream);
     let mut headers = HeaderMap::with_capacity(20);
-    if let Ok(head) = ResponseHead::parse(&claim.response.head) {
-        for name in [CONTENT_TYPE, CONTENT_ENCODING] {
-            for value in head.headers.get_all(&name) {
-                headers.append(name.clone(), value.clone());
+    match ResponseHead::parse(&claim.response.head) {
+        Ok(head) if from_upstream && openfaas::is_callback(run) => {
+            headers.extend(openfaas::passed_on(head.headers));
+        }
+        Ok(head) => {
+            for name in [CONTENT_TYPE, CONTENT_ENCODING] {
+                for value in head.headers.get_all(&name) {
+                    headers.append(name.clone(), value.clone());
+                }
             }
         }
+        Err(_) => {}
     }
     headers.insert(CONTENT_LENGTH, claim.response.body.len().into());
     let agent = concat!("raincheck/", env!("CARGO_PKG_VERSION"));

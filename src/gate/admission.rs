@@ -5,11 +5,16 @@ use std::net::SocketAddr;
 use http::{HeaderMap, HeaderName, Method, header};
 use pingora::{http::RequestHeader, protocols::http::ServerSession};
 
-use super::{Inner, endpoint, idempotency, origin};
+use super::{
+    Inner, endpoint,
+    function::{self, Function},
+    idempotency, origin,
+    trigger::{self, Asked},
+};
 use crate::{
     config::RunSettings,
     model::{
-        dialect::{self, Dialect, Head, Parameters},
+        dialect::{Dialect, Head, Place},
         problem::{Code, Problem},
     },
     store::Unwritable,
@@ -26,6 +31,10 @@ const AGAIN: u32 = 5;
 pub(super) struct Order {
     /// Whose 202 it gets; none for a synchronous call with a webhook.
     pub(super) dialect: Option<&'static Dialect>,
+    /// Where it was asked for; none if its caller asked for no run.
+    pub(super) place: Option<Place>,
+    /// What is known of it as a call of a function.
+    pub(super) function: Function,
     /// The receiver that the caller names.
     pub(super) endpoint: Option<String>,
     /// How often it has passed through this store's proxies.
@@ -42,22 +51,6 @@ pub(super) struct Order {
     pub(super) tls: bool,
 }
 
-/// The dialects of a route, in its order.
-pub(super) fn dialects(settings: &RunSettings) -> impl Iterator<Item = &'static Dialect> {
-    settings
-        .dialects
-        .iter()
-        .filter_map(|name| dialect::named(name.as_str()))
-}
-
-/// The control parameters of a route.
-pub(super) fn parameters(settings: &RunSettings) -> Parameters<'_> {
-    Parameters {
-        asynchronous: &settings.async_parameter,
-        webhook: &settings.webhook_parameter,
-    }
-}
-
 impl Inner {
     /// None if the request asks for no run.
     pub(super) fn admit(
@@ -66,19 +59,20 @@ impl Inner {
         settings: &RunSettings,
     ) -> Result<Option<Order>, Problem> {
         let request = session.req_header();
-        let head = head_of(request);
-        if is_preflight(&head) {
-            return Ok(None);
-        }
-        let dialect = dialect::trigger(&head, &parameters(settings), dialects(settings))?;
-        if dialect.is_none() && !endpoint::is_named(head.query(), &settings.webhook_parameter) {
-            return Ok(None);
-        }
-        if session.is_upgrade_req() || request.method == Method::CONNECT {
+        let upgrades = request.method == Method::CONNECT
+            || session.is_upgrade_req() && !only_offers_http2(&request.headers);
+        let (dialect, place) = match trigger::asked(&head_of(request), settings)? {
+            Asked::Nothing => return Ok(None),
+            Asked::Always(_) if upgrades => return Ok(None),
+            Asked::Always(dialect) => (Some(dialect), None),
+            Asked::Run(dialect) => (Some(dialect), Some(dialect.place)),
+            Asked::Told => (None, None),
+        };
+        if upgrades {
             let detail = "An upgrade (WebSocket) or CONNECT cannot be a run; ask without the run's parameters.";
             return Err(Problem::new(Code::UpgradeNotARun, detail));
         }
-        self.check(session, settings, dialect).map(Some)
+        self.check(session, settings, dialect, place).map(Some)
     }
 
     /// The checks on a request that asks for a run, in the order of the contract.
@@ -87,6 +81,7 @@ impl Inner {
         session: &ServerSession,
         settings: &RunSettings,
         dialect: Option<&'static Dialect>,
+        place: Option<Place>,
     ) -> Result<Order, Problem> {
         let request = session.req_header();
         let headers = &request.headers;
@@ -96,12 +91,14 @@ impl Inner {
         let tls = session
             .digest()
             .is_some_and(|digest| digest.ssl_digest.is_some());
-        let endpoint = endpoint::endpoint(
-            head_of(request).query(),
-            &settings.webhook_parameter,
-            settings.webhook.caller_endpoints,
-            &self.guard,
-        )?;
+        let head = head_of(request);
+        let function = function::of(&head, settings, dialect)?;
+        let asked = endpoint::Asked {
+            query: head.query(),
+            parameter: &settings.webhook_parameter,
+            callbacks: function::is_spoken(dialect).then_some(headers),
+        };
+        let endpoint = endpoint::endpoint(asked, settings.webhook.caller_endpoints, &self.guard)?;
         if endpoint.is_some() {
             let trusted = self.trusts(client.map(|address| address.ip()));
             origin::check(headers, own(request, tls, trusted), settings.cors.as_ref())?;
@@ -116,6 +113,8 @@ impl Inner {
         };
         Ok(Order {
             dialect,
+            place,
+            function,
             endpoint,
             depth,
             key,
@@ -191,11 +190,13 @@ pub(super) fn head_of(request: &RequestHeader) -> Head<'_> {
     }
 }
 
-fn is_preflight(head: &Head<'_>) -> bool {
-    *head.method == Method::OPTIONS
-        && head
-            .headers
-            .contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+/// Whether an `Upgrade` only offers HTTP/2 without TLS, as some clients do with each request: a server may go on without
+/// it (RFC 9110 §7.8), and does here.
+fn only_offers_http2(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::UPGRADE)
+        .iter()
+        .all(|offer| offer.as_bytes().eq_ignore_ascii_case(b"h2c"))
 }
 
 fn expects_continue(headers: &HeaderMap) -> bool {

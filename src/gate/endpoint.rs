@@ -1,5 +1,6 @@
 //! The receiver's URL that a caller names: decoded once, read strictly, and judged by the route and the address guard.
 
+use http::{HeaderMap, HeaderValue};
 use percent_encoding::percent_decode;
 use url::Url;
 
@@ -7,6 +8,7 @@ use crate::{
     config::CallerEndpoints,
     model::{
         address_guard::AddressGuard,
+        dialect::openfaas::CALLBACK_URL,
         exchange::query::{Parameter, parameters},
         problem::{Code, Problem},
     },
@@ -20,46 +22,79 @@ pub(super) fn is_named(query: Option<&[u8]>, parameter: &str) -> bool {
     query.is_some_and(|query| parameters(query).any(|found| found.is(parameter)))
 }
 
-/// The URL that the parameter holds, as it will be dialled; none if there is no such parameter.
+/// Where a request may name its receiver.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asked<'a> {
+    /// Its query.
+    pub(super) query: Option<&'a [u8]>,
+    /// The query parameter's name on the route.
+    pub(super) parameter: &'a str,
+    /// The headers, in the dialect that knows `X-Callback-Url`.
+    pub(super) callbacks: Option<&'a HeaderMap>,
+}
+
+/// A receiver as it was written.
+enum Written<'a> {
+    /// Percent-encoded.
+    Parameter(Parameter<'a>),
+    /// As it is.
+    Callback(&'a HeaderValue),
+}
+
+/// The URL that a request names, as it will be dialled; none if it names none.
 ///
 /// # Errors
 /// [`Code::InvalidWebhookEndpoint`], or [`Code::ForbiddenWebhookEndpoint`] for a receiver that may not be named here.
 pub(super) fn endpoint(
-    query: Option<&[u8]>,
-    parameter: &str,
+    asked: Asked<'_>,
     whose: CallerEndpoints,
     guard: &AddressGuard,
 ) -> Result<Option<String>, Problem> {
-    let mut named = query
-        .into_iter()
-        .flat_map(parameters)
-        .filter(|found| found.is(parameter));
-    let Some(first) = named.next() else {
+    let parameters = asked.query.into_iter().flat_map(parameters);
+    let parameters = parameters.filter(|found| found.is(asked.parameter));
+    let callbacks = asked.callbacks.into_iter();
+    let callbacks = callbacks.flat_map(|headers| headers.get_all(CALLBACK_URL));
+    let mut all = parameters
+        .map(Written::Parameter)
+        .chain(callbacks.map(Written::Callback));
+    let Some(first) = all.next() else {
         return Ok(None);
     };
-    if named.next().is_some() {
-        return Err(invalid(parameter, "is given several times; give it once"));
+    let (name, text) = match first {
+        Written::Parameter(parameter) => (asked.parameter, decoded(parameter)),
+        Written::Callback(value) => ("X-Callback-Url", Ok(value.as_bytes().to_vec())),
+    };
+    if all.next().is_some() {
+        return Err(invalid(
+            name,
+            "is given several times, or beside another receiver; give one, once",
+        ));
     }
-    let url = read(first).map_err(|wrong| invalid(parameter, wrong))?;
-    permit(&url, parameter, whose, guard)?;
+    let url = text
+        .and_then(|text| read(&text))
+        .map_err(|wrong| invalid(name, wrong))?;
+    permit(&url, name, whose, guard)?;
     Ok(Some(url.into()))
 }
 
-fn read(parameter: Parameter<'_>) -> Result<Url, &'static str> {
+fn decoded(parameter: Parameter<'_>) -> Result<Vec<u8>, &'static str> {
     let encoded = parameter.value.unwrap_or_default();
-    if encoded.is_empty() {
-        return Err("is empty; give an absolute http or https URL, percent-encoded");
-    }
     if !is_well_encoded(encoded) {
         return Err(
             "has a `%` that two hexadecimal digits do not follow; percent-encode the URL once",
         );
     }
-    let decoded: Vec<u8> = percent_decode(encoded).collect();
-    if decoded.len() > LONGEST {
+    Ok(percent_decode(encoded).collect())
+}
+
+fn read(url: &[u8]) -> Result<Url, &'static str> {
+    if url.is_empty() {
+        return Err("is empty; give an absolute http or https URL");
+    }
+    if url.len() > LONGEST {
         return Err("is over 2048 bytes; give a shorter URL");
     }
-    let text = std::str::from_utf8(&decoded)
+    let text = std::str::from_utf8(url)
         .map_err(|_| "is not UTF-8 once decoded; percent-encode the URL's UTF-8 bytes")?;
     if text.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
         return Err(
@@ -67,7 +102,7 @@ fn read(parameter: Parameter<'_>) -> Result<Url, &'static str> {
         );
     }
     let authority = authority(text).ok_or(
-        "is no absolute http or https URL once decoded; it has to be percent-encoded exactly once",
+        "is no absolute http or https URL once decoded; a query parameter has to be percent-encoded exactly once",
     )?;
     if authority.contains('@') {
         return Err("has user information; leave it out, and use X-Webhook-Secret");
@@ -149,7 +184,27 @@ mod tests {
     }
 
     fn of(query: &[u8], whose: CallerEndpoints) -> Result<Option<String>, Code> {
-        endpoint(Some(query), "hook", whose, &guard()).map_err(|problem| problem.code)
+        in_query(Some(query), whose).map_err(|problem| problem.code)
+    }
+
+    fn in_query(query: Option<&[u8]>, whose: CallerEndpoints) -> Result<Option<String>, Problem> {
+        let asked = Asked {
+            query,
+            parameter: "hook",
+            callbacks: None,
+        };
+        endpoint(asked, whose, &guard())
+    }
+
+    fn callback(query: Option<&[u8]>, urls: &[&str]) -> Result<Option<String>, Code> {
+        let values = urls.iter().map(|url| HeaderValue::from_str(url).unwrap());
+        let headers = HeaderMap::from_iter(values.map(|value| (CALLBACK_URL, value)));
+        let asked = Asked {
+            query,
+            parameter: "hook",
+            callbacks: Some(&headers),
+        };
+        endpoint(asked, CallerEndpoints::Any, &guard()).map_err(|problem| problem.code)
     }
 
     fn any(query: &str) -> Result<Option<String>, Code> {
@@ -175,10 +230,7 @@ mod tests {
             assert_eq!(any(query), Ok(Some(url.to_owned())), "{query}");
         }
         assert_eq!(any("other=http://a.example"), Ok(None));
-        assert_eq!(
-            endpoint(None, "hook", CallerEndpoints::Off, &guard()),
-            Ok(None)
-        );
+        assert_eq!(in_query(None, CallerEndpoints::Off), Ok(None));
     }
 
     #[test]
@@ -215,6 +267,38 @@ mod tests {
         assert_eq!(
             of(b"hook=http://a.example/\xff", CallerEndpoints::Any),
             Err(Code::InvalidWebhookEndpoint)
+        );
+    }
+
+    #[test]
+    fn a_callback_is_taken_as_it_is_and_meets_the_same_checks() {
+        let url = "http://a.example/p%20q?x=%2F";
+        assert_eq!(callback(None, &[url]), Ok(Some(url.to_owned())));
+        assert_eq!(callback(Some(b"x=1"), &[url]), Ok(Some(url.to_owned())));
+        assert_eq!(callback(Some(b"x=1"), &[]), Ok(None));
+        let long = format!("http://a.example/{}", "x".repeat(LONGEST));
+        for urls in [
+            &[url, url][..],
+            &[""],
+            &["http%3A%2F%2Fa.example"],
+            &["ftp://a.example"],
+            &["http://u:p@a.example"],
+            &["http://a.example/ b"],
+            &[&long],
+        ] {
+            assert_eq!(
+                callback(None, urls),
+                Err(Code::InvalidWebhookEndpoint),
+                "{urls:?}"
+            );
+        }
+        assert_eq!(
+            callback(Some(b"hook=http://a.example"), &[url]),
+            Err(Code::InvalidWebhookEndpoint)
+        );
+        assert_eq!(
+            callback(None, &["http://0x7f.1/"]),
+            Err(Code::ForbiddenWebhookEndpoint)
         );
     }
 

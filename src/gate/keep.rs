@@ -8,10 +8,11 @@ use pingora::{http::RequestHeader, proxy::Session};
 
 use super::{
     Inner,
-    admission::{Order, dialects, head_of, parameters, unavailable},
+    admission::{Order, head_of, unavailable},
     cors, idempotency,
     intake::Taken,
     respond::{Answer, Manner},
+    trigger::parameters,
 };
 use crate::{
     config::RunSettings,
@@ -26,6 +27,7 @@ use crate::{
         problem::{Code, Problem},
         run::{Access, Facts, Run},
         secret::Secret,
+        time::Timestamp,
     },
     store::{AcceptError, Accepted, IdempotencyKey, NewRun},
 };
@@ -48,16 +50,24 @@ impl Inner {
         let slot = self.parts.executor.reserve(&settings.policy.route);
         let mut run = self.new_run(session.req_header(), settings, order, &taken);
         run.start = slot.is_some();
-        let id = run.id;
-        let (replayed, dialect) = match self.parts.store.accept(run).await {
+        let new = Kept {
+            id: run.id,
+            accepted_at: run.accepted_at,
+            call_id: run.facts.extra.call_id.clone(),
+            replayed: false,
+        };
+        let (kept, dialect) = match self.parts.store.accept(run).await {
             Ok(Accepted::New(claim)) => {
                 if let (Some(slot), Some(claim)) = (slot, claim) {
                     self.parts.executor.start(slot, *claim);
                 }
                 self.count(settings, dialect.name);
-                (None, dialect)
+                (new, dialect)
             }
-            Ok(Accepted::Replayed(run)) => (Some(run.id), dialect_of(&run, dialect)),
+            Ok(Accepted::Replayed(run)) => {
+                let dialect = dialect_of(&run, dialect);
+                (Kept::before(*run), dialect)
+            }
             Ok(Accepted::KeyReused(first)) => {
                 return self
                     .refuse(session, settings, &reused(settings, first))
@@ -68,8 +78,7 @@ impl Inner {
             }
         };
         drop(taken);
-        let receipt = replayed.map_or((id, false), |first| (first, true));
-        self.answer(session, settings, dialect, receipt).await
+        self.answer(session, settings, dialect, &kept).await
     }
 
     pub(super) fn count(&self, settings: &RunSettings, dialect: &str) {
@@ -122,20 +131,22 @@ impl Inner {
         session: &mut Session,
         settings: &RunSettings,
         dialect: &Dialect,
-        (id, replayed): (RunId, bool),
+        kept: &Kept,
     ) -> pingora::Result<()> {
-        let location = self.location(id);
+        let location = self.location(kept.id);
         let reply = dialect.reply(Receipt {
-            id,
+            id: kept.id,
+            accepted_at: kept.accepted_at,
+            call_id: kept.call_id.as_deref(),
             location: location.as_deref(),
-            replayed,
+            replayed: kept.replayed,
             relaxed: self.relaxed,
         });
         let cors = cors::lines(settings.cors.as_ref(), &session.req_header().headers);
         let manner = Manner {
             public_prefix: &self.public_prefix,
             cors: &cors,
-            close: false,
+            ..Manner::default()
         };
         let mut answer = Answer::new(202, reply.lines.len() + cors.len())?;
         for (name, value) in reply.lines {
@@ -164,6 +175,26 @@ impl Inner {
     }
 }
 
+/// What a 202 says of a run that is kept.
+struct Kept {
+    id: RunId,
+    accepted_at: Timestamp,
+    call_id: Option<String>,
+    replayed: bool,
+}
+
+impl Kept {
+    /// A run that was kept before, under the same key.
+    fn before(run: Run) -> Self {
+        Self {
+            id: run.id,
+            accepted_at: run.accepted_at,
+            call_id: run.facts.extra.call_id,
+            replayed: true,
+        }
+    }
+}
+
 fn stored_head(
     request: &RequestHeader,
     settings: &RunSettings,
@@ -178,11 +209,18 @@ fn stored_head(
         || request
             .headers
             .contains_key(http::header::TRANSFER_ENCODING);
+    let names = parameters(settings);
+    // What asks for nothing is the application's own.
+    let controls = match order.place {
+        _ if settings.forward_control_params => &[][..],
+        Some(Place::Query(control)) => &[names.webhook, names.of(control)],
+        Some(Place::Path(_) | Place::Preference(_)) | None => &[names.webhook],
+    };
     let surgery = Surgery {
-        parameters: (!settings.forward_control_params).then(|| parameters(settings)),
-        preference: match order.dialect.map(|dialect| dialect.place) {
+        parameters: controls,
+        preference: match order.place {
             Some(Place::Preference(name)) => Some(name),
-            Some(Place::Query) | None => None,
+            Some(Place::Query(_) | Place::Path(_)) | None => None,
         },
         keep_conditions: synchronous,
         keep_encodings: synchronous || !has_webhook,
@@ -190,7 +228,7 @@ fn stored_head(
     };
     let received = Received {
         method: head.method,
-        target: head.target,
+        target: order.function.target.as_deref().unwrap_or(head.target),
         headers: head.headers,
         authority: request.uri.authority().map(|authority| authority.as_str()),
     };
@@ -216,7 +254,7 @@ fn facts(
     endpoint: Option<String>,
 ) -> Facts {
     let path = String::from_utf8_lossy(head_of(request).path()).into_owned();
-    let dialect = order.dialect.or_else(|| dialects(settings).next());
+    let dialect = order.dialect.or(settings.dialects.first().copied());
     Facts {
         dialect: dialect
             .map_or("cerebrium", |dialect| dialect.name)
@@ -234,6 +272,7 @@ fn facts(
             .and_then(|value| value.to_str().ok())
             .map(str::to_owned),
         access,
+        extra: order.function.extra.clone(),
     }
 }
 

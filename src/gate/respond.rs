@@ -10,10 +10,16 @@ use pingora::{
     protocols::http::ServerSession,
 };
 
-use crate::model::problem::{CONTENT_TYPE, Problem};
+use crate::model::{
+    dialect::Errors,
+    problem::{CONTENT_TYPE, Problem},
+};
 
 /// `Raincheck-Error: <code>`: tells our own errors from the upstream's.
 pub const ERROR: &str = "Raincheck-Error";
+
+/// The media type of errors as text.
+const TEXT: &str = "text/plain; charset=utf-8";
 
 /// `Raincheck-Run-Id`: the run that an answer is about.
 pub const RUN_ID: &str = "Raincheck-Run-Id";
@@ -32,6 +38,8 @@ pub struct Manner<'a> {
     pub cors: &'a [(HeaderName, HeaderValue)],
     /// Whether the connection ends with this answer: needed while a body is unread.
     pub close: bool,
+    /// How problems are told.
+    pub errors: Errors,
 }
 
 /// Answers a problem.
@@ -44,7 +52,11 @@ pub async fn problem(
     manner: Manner<'_>,
 ) -> pingora::Result<()> {
     let mut answer = Answer::new(problem.code.status(), 8 + manner.cors.len())?;
-    answer.set(header::CONTENT_TYPE, HeaderValue::from_static(CONTENT_TYPE))?;
+    let (kind, body) = match manner.errors {
+        Errors::Document => (CONTENT_TYPE, problem.document(manner.public_prefix)),
+        Errors::Text => (TEXT, format!("{}\n", problem.detail).into_bytes()),
+    };
+    answer.set(header::CONTENT_TYPE, HeaderValue::from_static(kind))?;
     answer.set(ERROR, HeaderValue::from_static(problem.code.as_str()))?;
     answer.set(header::CACHE_CONTROL, HeaderValue::from_static("no-store"))?;
     if let Some(seconds) = problem.retry_after {
@@ -55,8 +67,7 @@ pub async fn problem(
         let run = HeaderValue::from_str(run.write(&mut room));
         answer.set(RUN_ID, run.or_err(ErrorType::InternalError, "a run id")?)?;
     }
-    let body = problem.document(manner.public_prefix).into();
-    answer.send(session, body, manner).await
+    answer.send(session, body.into(), manner).await
 }
 
 /// An answer with its whole body in memory.

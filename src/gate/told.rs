@@ -101,7 +101,7 @@ impl Inner {
         let manner = Manner {
             public_prefix: &self.public_prefix,
             cors: &cors,
-            close: false,
+            ..Manner::default()
         };
         respond::problem(&mut session.downstream_session, problem, manner).await
     }

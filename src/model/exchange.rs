@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use super::secret::Secret;
 
+pub mod path;
 pub mod preferences;
 pub mod query;
 pub mod request_head;

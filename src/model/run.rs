@@ -190,6 +190,28 @@ pub struct Facts {
     pub traceparent: Option<String>,
     /// Who may look at the run.
     pub access: Access,
+    /// What only some dialects know.
+    #[serde(default, skip_serializing_if = "Extra::is_empty")]
+    pub extra: Extra,
+}
+
+/// Facts that only some dialects know. They are stored as JSON, where absent ones take no room.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Extra {
+    /// OpenFaaS: the caller's own `X-Call-Id`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub call_id: Option<String>,
+    /// OpenFaaS: the function's name, as it stood in the path.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub function: Option<String>,
+}
+
+impl Extra {
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// Who may look at a run without its token (SPEC: "Who may look").

@@ -97,7 +97,7 @@ impl Core {
         let metrics = Metrics::new().map_err(OpenError::Metrics)?;
         for route in &config.routes {
             let run = route.run.as_ref();
-            let dialects = run.map(|run| run.dialects.iter().map(|name| name.as_str()));
+            let dialects = run.map(|run| run.dialects.iter().map(|dialect| dialect.name));
             metrics.prepare_route(&route.name, dialects);
         }
         let store = open(&clock, &metrics)?;

@@ -7,8 +7,10 @@ use pingora::{
     protocols::http::{ServerSession, v1::server::HttpSession as HttpSessionV1},
 };
 
-use super::path;
-use crate::model::problem::{Code, Problem};
+use crate::model::{
+    exchange::path,
+    problem::{Code, Problem},
+};
 
 /// The largest head that is taken, in bytes.
 pub(super) const LARGEST: usize = 64 * 1024;

@@ -23,7 +23,7 @@ use crate::model::{
     id::RunId,
     policy::{Policy, Repeat, StatusSet, WebhookPolicy},
     retry::Next,
-    run::{Access, End, Facts, Reason, Run, RunState},
+    run::{Access, End, Extra, Facts, Reason, Run, RunState},
     secret::Secret,
     time::{Clock, ManualClock, Timestamp},
 };
@@ -156,6 +156,7 @@ pub(crate) fn facts(method: &str) -> Facts {
         depth: 1,
         traceparent: None,
         access: Access::Anybody,
+        extra: Extra::default(),
     }
 }
 

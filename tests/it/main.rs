@@ -1,6 +1,7 @@
 //! Raincheck from outside: the real program, real sockets, nothing of its insides.
 
 mod admin;
+mod always;
 mod bad_heads;
 mod body_intake;
 mod cancelling;
@@ -9,7 +10,9 @@ mod concurrency;
 mod cors;
 mod delivery;
 mod dialect_cerebrium;
+mod dialect_openfaas;
 mod dialect_prefer;
+mod dialect_ubidots;
 mod disk_full;
 mod embedding;
 mod execution;

@@ -18,7 +18,7 @@ use crate::{
         id::RunId,
         policy::{Policy, Repeat, StatusSet, WebhookPolicy},
         retry::Next,
-        run::{Access, End, Facts, Reason, RunState},
+        run::{Access, End, Extra, Facts, Reason, RunState},
         time::{ManualClock, Timestamp},
     },
     store::{
@@ -210,6 +210,7 @@ fn facts(method: &str, access: Access) -> Facts {
         depth: 0,
         traceparent: None,
         access,
+        extra: Extra::default(),
     }
 }
 
@@ -234,12 +235,15 @@ fn route(name: &str, origin: Option<&str>) -> Arc<Route> {
     let settings = RunSettings {
         policy: Arc::new(policy(name)),
         dialects: vec![],
+        always: false,
         concurrency: 1,
         owner_headers: owner_headers(),
         idempotency_header: HeaderName::from_static("idempotency-key"),
         forward_control_params: false,
         async_parameter: "async".into(),
+        blocking_parameter: "_blocking".into(),
         webhook_parameter: "webhookEndpoint".into(),
+        openfaas_path: "/{name}/{path}".parse().unwrap(),
         cors: origin.map(|origin| Cors {
             origins: vec![origin.into()],
             credentials: false,

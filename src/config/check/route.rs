@@ -1,10 +1,13 @@
 //! `[[route]]`.
 
 use super::{Reader, run, webhook::Common};
-use crate::config::{
-    Limits, Route, Server, Upstream, WebhookClient,
-    file::Section,
-    value::{Converted, Value, host_name, mistyped, name, text, wrong},
+use crate::{
+    config::{
+        Limits, Route, Server, Upstream, WebhookClient,
+        file::Section,
+        value::{Converted, Value, host_name, mistyped, name, text, wrong},
+    },
+    model::dialect::openfaas,
 };
 
 /// What the routes need of the rest.
@@ -94,6 +97,15 @@ fn one(section: &Section<'_>, shared: &Shared<'_>) -> Option<Route> {
             shared.limits,
         )
     });
+    let functions = run
+        .as_ref()
+        .is_some_and(|run| run::is_spoken(&run.dialects, openfaas::NAME));
+    if functions && !has_functions(&path) {
+        section.complain(
+            "path",
+            format!("{path:?} is never met by calls of functions, which are below \"/async-function\"; write \"/\" or \"/async-function\", or leave \"openfaas\" out"),
+        );
+    }
     let host = section.optional("host", host_name);
     Some(Route {
         name: name?,
@@ -102,6 +114,14 @@ fn one(section: &Section<'_>, shared: &Shared<'_>) -> Option<Route> {
         upstream: upstream?,
         run: run.map(Into::into),
     })
+}
+
+/// Whether requests of the openfaas dialect come by a route with this path.
+fn has_functions(path: &str) -> bool {
+    path == "/"
+        || path
+            .strip_prefix(openfaas::PREFIX)
+            .is_some_and(|below| below.is_empty() || below.starts_with('/'))
 }
 
 /// The upstream's name; empty where a host may leave it out.

@@ -7,18 +7,21 @@ use url::Url;
 use super::{server::HALF_A_DAY, webhook::Common};
 use crate::{
     config::{
-        Cors, DialectName, Limits, RunSettings,
+        Cors, Limits, RunSettings,
         file::Section,
         value::{
             Converted, LONGEST, Value, boolean, count, duration, header, list, mistyped, name,
             one_of, shown, some, status, text, wrong,
         },
     },
-    model::policy::{Policy, Repeat, StatusSet},
+    model::{
+        dialect::{
+            self, Dialect,
+            openfaas::{self, UpstreamPath},
+        },
+        policy::{Policy, Repeat, StatusSet},
+    },
 };
-
-/// Dialects that a later version speaks.
-const LATER: [&str; 3] = ["ubidots", "openwhisk", "openfaas"];
 
 pub(super) fn read(
     section: &Section<'_>,
@@ -26,13 +29,13 @@ pub(super) fn read(
     common: &Common,
     limits: &Limits,
 ) -> RunSettings {
-    for key in ["always", "convert_after", "on_slow"] {
+    for key in ["convert_after", "on_slow"] {
         section.later(key);
     }
     section.get("max_wait", duration(Duration::ZERO..=HALF_A_DAY));
     let dialects = section.get("dialects", some("\"cerebrium\"", dialect));
     for (index, dialect) in dialects.iter().enumerate() {
-        if dialects[..index].contains(dialect) {
+        if is_spoken(&dialects[..index], dialect.name) {
             section.complain_of_element(
                 "dialects",
                 index,
@@ -40,16 +43,21 @@ pub(super) fn read(
             );
         }
     }
-    let (async_parameter, webhook_parameter) = parameters(&section.section("parameters"));
+    let ubidots = is_spoken(&dialects, "ubidots");
+    let names = parameters(&section.section("parameters"), ubidots);
+    let [async_parameter, webhook_parameter, blocking_parameter] = names;
     RunSettings {
         policy: Arc::new(policy(section, route, common, limits)),
         dialects,
+        always: section.get("always", boolean),
         concurrency: section.get("concurrency", count(1..=1_000_000)),
         owner_headers: section.get("owner_headers", list(header)),
         idempotency_header: section.get("idempotency_header", header),
         forward_control_params: section.get("forward_control_params", boolean),
         async_parameter,
+        blocking_parameter,
         webhook_parameter,
+        openfaas_path: section.get("openfaas_path", upstream_path),
         cors: section.child("cors").map(|section| cors(&section)),
         webhook: common.webhook.clone(),
     }
@@ -82,17 +90,38 @@ fn policy(section: &Section<'_>, route: String, common: &Common, limits: &Limits
     }
 }
 
-fn dialect(value: &Value<'_>) -> Converted<DialectName> {
-    const WRITE: &str = "write \"cerebrium\" or \"prefer\"";
-    match text(value)? {
-        "cerebrium" => Ok(DialectName::Cerebrium),
-        "prefer" => Ok(DialectName::Prefer),
-        known if LATER.contains(&known) => wrong(
-            value,
-            format!("{known:?} is a dialect that this version does not speak yet; {WRITE}"),
-        ),
-        _ => wrong(value, format!("{} is no dialect; {WRITE}", shown(value))),
+/// Whether this dialect is among those of a route.
+pub(super) fn is_spoken(dialects: &[&Dialect], name: &str) -> bool {
+    dialects.iter().any(|dialect| dialect.name == name)
+}
+
+fn dialect(value: &Value<'_>) -> Converted<&'static Dialect> {
+    let name = text(value)?;
+    if let Some(dialect) = dialect::named(name) {
+        return Ok(dialect);
     }
+    if name == "openwhisk" {
+        let message = "\"openwhisk\" has paths of its own and belongs to no route; leave it out here, and write [openwhisk.namespaces.NAME]";
+        return wrong(value, message);
+    }
+    let names = dialect::ALL.map(|dialect| format!("{:?}", dialect.name));
+    let message = format!(
+        "{} is no dialect; write one of {}",
+        shown(value),
+        names.join(", ")
+    );
+    wrong(value, message)
+}
+
+fn upstream_path(value: &Value<'_>) -> Converted<UpstreamPath> {
+    let written = text(value)?;
+    written.parse().or_else(|why: openfaas::InvalidUpstreamPath| {
+        let message = format!(
+            "{} {why}; write a path with {{name}} and, after a slash, {{path}}: \"/{{name}}/{{path}}\"",
+            shown(value)
+        );
+        wrong(value, message)
+    })
 }
 
 /// One status, or a range of them.
@@ -117,16 +146,24 @@ fn statuses(value: &Value<'_>) -> Converted<RangeInclusive<u16>> {
     }
 }
 
-fn parameters(section: &Section<'_>) -> (String, String) {
-    let asks = section.get("async", name);
-    let webhook = section.get("webhook", name);
-    if asks == webhook {
-        section.complain(
-            "webhook",
-            format!("{webhook:?} is the name of both parameters; write two names"),
-        );
+/// The names of the control parameters: `async`, `webhook`, `blocking`. The last one counts where it is read.
+fn parameters(section: &Section<'_>, ubidots: bool) -> [String; 3] {
+    let names = [
+        section.get("async", name),
+        section.get("webhook", name),
+        section.get("blocking", name),
+    ];
+    let keys = if ubidots { 3 } else { 2 };
+    for (index, key) in ["async", "webhook", "blocking"][..keys].iter().enumerate() {
+        if names[..index].contains(&names[index]) {
+            let name = &names[index];
+            section.complain(
+                key,
+                format!("{name:?} is the name of two parameters; write two names"),
+            );
+        }
     }
-    (asks, webhook)
+    names
 }
 
 fn cors(section: &Section<'_>) -> Cors {

@@ -1,8 +1,8 @@
 //! `Prefer: respond-async` (RFC 7240 §4.1): the 202 points to a status monitor (RFC 9110 §15.3.3).
 
-use http::HeaderName;
+use http::{HeaderName, HeaderValue};
 
-use super::{Dialect, Head, Parameters, Place, run_id_body};
+use super::{Dialect, Errors, Head, Line, Parameters, Place, Receipt, run_id_body};
 use crate::model::{exchange::preferences, problem::Problem};
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
@@ -12,8 +12,9 @@ pub(super) static DIALECT: Dialect = Dialect {
     name: "prefer",
     place: Place::Preference(RESPOND_ASYNC),
     asks,
-    lines: &[("Preference-Applied", RESPOND_ASYNC), ("Retry-After", "1")],
+    lines,
     body: run_id_body,
+    errors: Errors::Document,
 };
 
 #[expect(
@@ -26,4 +27,14 @@ fn asks(head: &Head<'_>, _names: &Parameters<'_>) -> Result<bool, Problem> {
         lines.iter().map(|line| line.as_bytes()),
         RESPOND_ASYNC,
     ))
+}
+
+fn lines(_receipt: &Receipt<'_>) -> Vec<Line> {
+    vec![
+        (
+            "Preference-Applied",
+            HeaderValue::from_static(RESPOND_ASYNC),
+        ),
+        ("Retry-After", HeaderValue::from_static("1")),
+    ]
 }

@@ -24,6 +24,7 @@ fn ask(text: &str) -> Result<Option<&'static str>, Code> {
     };
     let parameters = Parameters {
         asynchronous: "async",
+        blocking: "_blocking",
         webhook: "webhookEndpoint",
     };
     trigger(&head, &parameters, ALL)
@@ -35,6 +36,8 @@ fn ask(text: &str) -> Result<Option<&'static str>, Code> {
 fn requests_ask_for_runs_in_these_words() {
     let cerebrium = Ok(Some("cerebrium"));
     let prefer = Ok(Some("prefer"));
+    let ubidots = Ok(Some("ubidots"));
+    let openfaas = Ok(Some("openfaas"));
     for (request, answer) in [
         ("POST /run?async=true HTTP/1.1\nHost: a", cerebrium),
         ("GET /run?a=b&async=TRUE HTTP/1.1\nHost: a", cerebrium),
@@ -55,6 +58,46 @@ fn requests_ask_for_runs_in_these_words() {
         (
             "POST /run HTTP/1.1\nPrefer: wait=5\nPrefer: respond-async;x",
             prefer,
+        ),
+        ("GET /run?_blocking=false HTTP/1.1\nHost: a", ubidots),
+        ("POST /run?a&_blocking=False HTTP/1.1\nHost: a", ubidots),
+        ("PUT /?%5fblocking=f%41LSE HTTP/1.1\nHost: a", ubidots),
+        (
+            "POST /?_blocking=false&async=1 HTTP/1.1\nPrefer: respond-async",
+            ubidots,
+        ),
+        ("POST /async-function/echo HTTP/1.1\nHost: a", openfaas),
+        (
+            "GET /async-function/echo/a/b?async=1 HTTP/1.1\nPrefer: respond-async",
+            openfaas,
+        ),
+        ("POST /?_blocking=true HTTP/1.1\nHost: a", Ok(None)),
+        ("POST /?_blocking HTTP/1.1\nHost: a", Ok(None)),
+        ("POST /?blocking=false HTTP/1.1\nHost: a", Ok(None)),
+        ("POST /function/echo HTTP/1.1\nHost: a", Ok(None)),
+        ("POST /Async-Function/echo HTTP/1.1\nHost: a", Ok(None)),
+        ("POST /async-functions/echo HTTP/1.1\nHost: a", Ok(None)),
+        ("POST /x/async-function/echo HTTP/1.1\nHost: a", Ok(None)),
+        ("POST /?q=/async-function/echo HTTP/1.1\nHost: a", Ok(None)),
+        (
+            "POST /?_blocking=false&_blocking=0 HTTP/1.1\nHost: a",
+            Err(Code::RepeatedParameter),
+        ),
+        (
+            "POST /?_blocking=false&async=true HTTP/1.1\nHost: a",
+            Err(Code::ConflictingTriggers),
+        ),
+        (
+            "POST /async-function/echo?async=true HTTP/1.1\nHost: a",
+            Err(Code::ConflictingTriggers),
+        ),
+        (
+            "POST /async-function/echo?_blocking=false HTTP/1.1\nPrefer: respond-async",
+            Err(Code::ConflictingTriggers),
+        ),
+        (
+            "POST /async-function/ HTTP/1.1\nHost: a",
+            Err(Code::NoRoute),
         ),
         ("POST /run HTTP/1.1\nHost: a", Ok(None)),
         ("POST /async=true HTTP/1.1\nHost: a", Ok(None)),
@@ -95,6 +138,8 @@ fn text(reply: &Reply) -> String {
 fn receipt() -> Receipt<'static> {
     Receipt {
         id: "0199f00c-5e2a-7c3b-8d4e-5f60718293a4".parse().unwrap(),
+        accepted_at: Timestamp::from_millis(1_761_000_000_123),
+        call_id: None,
         location: Some("/_raincheck/runs/0199f00c-5e2a-7c3b-8d4e-5f60718293a4?token=t"),
         replayed: false,
         relaxed: false,
@@ -140,6 +185,58 @@ fn the_202_of_prefer_says_what_was_honoured_and_when_to_look() {
          \n\
          {\"run_id\":\"0199f00c-5e2a-7c3b-8d4e-5f60718293a4\"}\n"
     );
+}
+
+#[test]
+fn the_202_of_ubidots_is_exactly_this() {
+    assert_eq!(
+        text(&ubidots::DIALECT.reply(receipt())),
+        "202\n\
+         Content-Type: application/json\n\
+         X-Request-Id: 0199f00c-5e2a-7c3b-8d4e-5f60718293a4\n\
+         Location: /_raincheck/runs/0199f00c-5e2a-7c3b-8d4e-5f60718293a4?token=t\n\
+         Cache-Control: no-store\n\
+         Referrer-Policy: no-referrer\n\
+         \n\
+         {\"activationId\":\"0199f00c5e2a7c3b8d4e5f60718293a4\"}"
+    );
+}
+
+#[test]
+fn the_202_of_openfaas_is_empty_and_names_the_call() {
+    assert_eq!(
+        text(&openfaas::DIALECT.reply(receipt())),
+        "202\n\
+         X-Request-Id: 0199f00c-5e2a-7c3b-8d4e-5f60718293a4\n\
+         Location: /_raincheck/runs/0199f00c-5e2a-7c3b-8d4e-5f60718293a4?token=t\n\
+         X-Call-Id: 0199f00c-5e2a-7c3b-8d4e-5f60718293a4\n\
+         X-Start-Time: 1761000000123000000\n\
+         Cache-Control: no-store\n\
+         Referrer-Policy: no-referrer\n\
+         \n"
+    );
+    let mine = openfaas::DIALECT.reply(Receipt {
+        call_id: Some("mine"),
+        ..receipt()
+    });
+    assert!(text(&mine).contains("\nX-Call-Id: mine\n"));
+}
+
+#[test]
+fn a_call_id_is_kept_if_it_is_short_text() {
+    let longest = "x".repeat(256);
+    for (sent, kept) in [
+        ("mine", Some("mine")),
+        ("", None),
+        ("caf\u{e9}", None),
+        (&longest, Some(longest.as_str())),
+        (&format!("{longest}x"), None),
+    ] {
+        let value = HeaderValue::from_bytes(sent.as_bytes()).unwrap();
+        let headers = HeaderMap::from_iter([(HeaderName::from_static("x-call-id"), value)]);
+        assert_eq!(openfaas::call_id(&headers), kept, "{sent}");
+    }
+    assert_eq!(openfaas::call_id(&HeaderMap::new()), None);
 }
 
 #[test]

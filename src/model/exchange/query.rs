@@ -159,6 +159,18 @@ mod tests {
 
     proptest! {
         #[test]
+        fn once_taken_out_a_parameter_is_gone(query: Vec<u8>, names in proptest::collection::vec("[a-b_%=&]{1,3}", 1..4)) {
+            let target = [b"/p?".as_slice(), &query].concat();
+            let gone = |p: &Parameter<'_>| names.iter().any(|name| p.is(name));
+            let (mut once, mut twice) = (Vec::new(), Vec::new());
+            write_target_without(&target, gone, &mut once);
+            let rest = once.iter().position(|&byte| byte == b'?').map(|mark| &once[mark + 1..]);
+            prop_assert!(rest.is_none_or(|rest| !parameters(rest).any(|p| gone(&p))));
+            write_target_without(&once, gone, &mut twice);
+            prop_assert_eq!(once, twice);
+        }
+
+        #[test]
         fn what_stays_keeps_its_bytes_and_its_order(pieces in proptest::collection::vec(piece(), 1..8)) {
             let target = [b"/p?".as_slice(), &pieces.join(&b'&')].concat();
             let kept: Vec<_> = pieces

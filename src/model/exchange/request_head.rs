@@ -3,14 +3,16 @@
 use bytes::Bytes;
 use http::{HeaderMap, Method, header};
 
-use super::{preferences, query};
-use crate::model::dialect::Parameters;
+use super::{
+    preferences,
+    query::{self, Parameter},
+};
 
 /// What is taken out of a request that becomes a run, and what is set.
 #[derive(Debug, Clone, Copy)]
 pub struct Surgery<'a> {
-    /// The control parameters that are taken out of the query; none if they are forwarded.
-    pub parameters: Option<Parameters<'a>>,
+    /// The query parameters that are taken out, by name.
+    pub parameters: &'a [&'a str],
     /// The preference that was honoured.
     pub preference: Option<&'a str>,
     /// Whether ranges and conditions stay: a GET or HEAD whose answer is kept for later has to be whole.
@@ -90,14 +92,8 @@ pub fn stored<'a>(
 fn write_request_line(head: &mut Vec<u8>, received: Received<'_>, surgery: Surgery<'_>) {
     head.extend_from_slice(received.method.as_str().as_bytes());
     head.push(b' ');
-    match surgery.parameters {
-        Some(names) => query::write_target_without(
-            received.target,
-            |parameter| parameter.is(names.asynchronous) || parameter.is(names.webhook),
-            head,
-        ),
-        None => head.extend_from_slice(received.target),
-    }
+    let gone = |parameter: &Parameter<'_>| surgery.parameters.iter().any(|name| parameter.is(name));
+    query::write_target_without(received.target, gone, head);
     head.extend_from_slice(b" HTTP/1.1\r\n");
 }
 
@@ -162,14 +158,9 @@ mod tests {
 
     use super::*;
 
-    const NAMES: Parameters<'static> = Parameters {
-        asynchronous: "async",
-        webhook: "webhookEndpoint",
-    };
-
     fn run() -> Surgery<'static> {
         Surgery {
-            parameters: Some(NAMES),
+            parameters: &["async", "webhookEndpoint"],
             preference: None,
             keep_conditions: false,
             keep_encodings: true,
@@ -283,7 +274,7 @@ mod tests {
     #[test]
     fn control_parameters_stay_where_the_route_forwards_them() {
         let forwarded = Surgery {
-            parameters: None,
+            parameters: &[],
             ..run()
         };
         let stored = text(Method::GET, "/?async=true", &[("Host", "a")], forwarded);

@@ -6,7 +6,7 @@ use super::*;
 use crate::model::{
     id::RunId,
     policy::{Policy, StatusSet, WebhookPolicy},
-    run::{Access, Facts, Progress, RunState},
+    run::{Access, Extra, Facts, Progress, RunState},
 };
 
 const START: Timestamp = Timestamp::from_millis(1_800_000_000_000);
@@ -43,6 +43,7 @@ fn run(method: &str, repeat: Repeat, attempts: u32) -> Run {
             depth: 0,
             traceparent: None,
             access: Access::Anybody,
+            extra: Extra::default(),
         },
         accepted_at: START,
         started_at: Some(START),

@@ -52,6 +52,7 @@ pub(super) async fn request_comes_back(s: Subject) {
     new.facts.name = "hello".into();
     new.facts.traceparent = Some("00-ab-cd-01".into());
     new.facts.access = Access::Owner([7; 32]);
+    new.facts.extra.call_id = Some("mine".into());
     let (asked, facts) = (new.request.clone(), new.facts.clone());
     s.accept(new).await;
     let claim = s.claim("app", 1).await.remove(0);

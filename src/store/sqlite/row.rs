@@ -8,7 +8,7 @@ use crate::{
         delivery::{Delivery, DeliveryError, DeliveryState},
         exchange::{Body, StoredRequest, StoredResponse},
         id::RunId,
-        run::{Access, Facts, Progress, Reason, ResponseFacts, Run, RunState},
+        run::{Access, Extra, Facts, Progress, Reason, ResponseFacts, Run, RunState},
         secret::Secret,
         time::Timestamp,
     },
@@ -18,7 +18,8 @@ use crate::{
 /// The columns that [`read_run`] wants, in its order.
 pub(super) const COLUMNS: &str = "id, state, reason, policy, accepted, started, finished, due, done, attempts, progress, \
     dialect, is_async, name, method, path, has_key, endpoint, depth, traceparent, access, \
-    r_status, r_type, r_bytes, r_upstream, d_state, d_attempts, d_status, d_error, d_due, slot, epoch, d_since, d_before";
+    r_status, r_type, r_bytes, r_upstream, d_state, d_attempts, d_status, d_error, d_due, slot, epoch, d_since, d_before, \
+    extra";
 
 /// A run, and who holds it.
 #[derive(Debug)]
@@ -56,6 +57,7 @@ pub(super) fn read_run(db: &Connection, names: &Names, row: &Row<'_>) -> Result<
             depth: row.get(18)?,
             traceparent: row.get(19)?,
             access: read_access(row.get(20)?)?,
+            extra: read_extra(row.get(34)?)?,
         },
         accepted_at,
         started_at: row.get::<_, Option<i64>>(5)?.map(time),
@@ -134,6 +136,18 @@ pub(super) fn access(access: &Access) -> Option<&[u8]> {
         Access::TokenOnly => Some(&[]),
         Access::Owner(hash) => Some(hash),
     }
+}
+
+fn read_extra(stored: Option<String>) -> Result<Extra> {
+    stored.map_or(Ok(Extra::default()), |json| {
+        serde_json::from_str(&json).map_err(json_error)
+    })
+}
+
+/// How [`read_extra`] wants it.
+pub(super) fn extra(extra: &Extra) -> Result<Option<String>> {
+    let json = (!extra.is_empty()).then(|| serde_json::to_string(extra));
+    json.transpose().map_err(json_error)
 }
 
 /// Reads an unfinished run's request, its secret included.

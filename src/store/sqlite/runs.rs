@@ -66,9 +66,10 @@ impl Accept {
         tx.db
             .prepare_cached(
                 "INSERT INTO run(rid, id, state, route, policy, accepted, started, due, expires, attempts, progress,
-                   slot, epoch, dialect, is_async, name, method, path, has_key, endpoint, depth, traceparent, access)
+                   slot, epoch, dialect, is_async, name, method, path, has_key, endpoint, depth, traceparent, access,
+                   extra)
                  VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20,
-                   ?21, ?22, ?23)",
+                   ?21, ?22, ?23, ?24)",
             )?
             .execute(params![
                 id.key(),
@@ -94,6 +95,7 @@ impl Accept {
                 facts.depth,
                 facts.traceparent,
                 row::access(&facts.access),
+                row::extra(&facts.extra)?,
             ])?;
         self.insert_request(tx)?;
         tx.record(None, &self.run, holder)

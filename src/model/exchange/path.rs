@@ -1,14 +1,14 @@
 //! The path of a request target, as raw bytes.
 
 /// The path of an origin-form target: what stands before the query.
-pub(super) fn of_target(target: &[u8]) -> &[u8] {
+pub fn of_target(target: &[u8]) -> &[u8] {
     let end = memchr::memchr(b'?', target).unwrap_or(target.len());
     &target[..end]
 }
 
 /// Whether a path has dot segments (RFC 3986 §3.3), plain or percent-encoded. Encoded slashes count as slashes here:
 /// behind them, an upstream that decodes before it resolves would find a segment that we did not see.
-pub(super) fn has_dot_segments(path: &[u8]) -> bool {
+pub fn has_dot_segments(path: &[u8]) -> bool {
     let mut rest = path;
     while let Some(dot) = memchr::memchr2(b'.', b'%', rest) {
         let before = &rest[..dot];
