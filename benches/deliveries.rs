@@ -38,15 +38,18 @@ const BODY: &[u8] = &[b'x'; 1024];
 
 /// Prints the figures.
 pub(crate) async fn compare() {
+    // One TLS provider, as in the program.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let sink = peer::start(None).await;
     let url = format!("http://{}/hook", sink.address);
     for round in 1..=3 {
-        let bare = bare(&url).await;
+        let (bare, bare_cpu) = cpu_of(bare(&url)).await;
         let folder = tempfile::tempdir().expect("a temporary folder");
         fill(folder.path(), &url, TOLD).await;
-        let told = told(folder.path()).await;
+        let (told, told_cpu) = cpu_of(told(folder.path())).await;
         println!(
-            "round {round}: {told:.0} deliveries/s, reqwest alone {bare:.0}/s: {:.2} × (goal ≥ 0.5), load {}",
+            "round {round}: {told:.0} deliveries/s, reqwest alone {bare:.0}/s: {:.2} × (goal ≥ 0.5); \
+             {told_cpu:.0} and {bare_cpu:.0} µs of CPU each, the sink's included; load {}",
             told / bare,
             process::machine_load()
         );
@@ -54,6 +57,17 @@ pub(crate) async fn compare() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     fill(folder.path(), "http://127.0.0.1:9/dead", WAITING).await;
     wait(folder.path()).await;
+}
+
+/// What a rate was, and the microseconds of CPU that this process spent on each.
+async fn cpu_of(work: impl Future<Output = f64>) -> (f64, f64) {
+    let used = || {
+        let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        used.tv_sec as f64 + used.tv_nsec as f64 / 1e9
+    };
+    let before = used();
+    let rate = work.await;
+    (rate, (used() - before) / TOLD as f64 * 1e6)
 }
 
 /// POSTs a second, by the client library alone.
