@@ -21,7 +21,7 @@ use raincheck::{
         delivery::DeliveryOutcome,
         exchange::{Body, StoredRequest, StoredResponse},
         id::RunId,
-        policy::{Policy, Repeat, StatusSet, WebhookPolicy},
+        policy::{Policy, Repeat, StatusSet, WebhookBody, WebhookPolicy},
         retry::Next,
         run::{Access, End, Facts, RunState},
         time::{Clock, Timestamp},
@@ -182,6 +182,10 @@ async fn life(store: &SqliteStore, policy: &Arc<Policy>, body: &Bytes, webhook: 
                 retry_after: None,
             },
             started_at: System.now(),
+            took: Duration::from_millis(5),
+            address: None,
+            detail: String::new(),
+            excerpt: String::new(),
             chance: 0.5,
         };
         let told = store.settle_delivery(*delivery, attempt).await;
@@ -221,6 +225,7 @@ fn policy() -> Policy {
         webhook: WebhookPolicy {
             on: vec![RunState::Succeeded, RunState::Failed, RunState::Cancelled],
             schedule: vec![Duration::ZERO, Duration::from_secs(5)],
+            body: WebhookBody::Raw,
         },
     }
 }

@@ -23,7 +23,7 @@ use std::{
 use http::HeaderName;
 use ipnet::IpNet;
 
-use crate::model::{policy::Policy, secret::Secret};
+use crate::model::{policy::Policy, secret::Secret, signature::SigningKey};
 
 use self::check::Reader;
 pub use self::{complaint::Complaint, defaults::TEXT as DEFAULT_TEXT};
@@ -221,6 +221,8 @@ pub struct WebhookClient {
     pub allow_hosts: Vec<String>,
     /// Whether `http` is refused.
     pub https_only: bool,
+    /// ed25519 keys (`whsk_…`): one signature each, beside those by secrets.
+    pub ed25519_keys: Vec<SigningKey>,
     /// The proxy's own listeners, which are dialled only where `allow_networks` opens their addresses.
     pub own_addresses: Vec<(IpAddr, u16)>,
 }

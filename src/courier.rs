@@ -13,14 +13,18 @@ use crate::{
     worker::handoff::{self, Handoff},
 };
 use receiver::Receiver;
+use resolver::Lookup;
+use signer::Signer;
 
 mod answer;
 mod attempt;
 mod claim;
+mod content;
 mod failure;
 mod message;
 mod receiver;
 mod resolver;
+mod signer;
 #[cfg(test)]
 mod tests;
 
@@ -37,12 +41,23 @@ pub struct Parts {
     pub settings: WebhookClient,
     /// A route's signing secrets, by its name.
     pub secrets: SigningSecrets,
+    /// Where receivers find responses.
+    pub links: Links,
     /// The runtime of the attempts: not the one that serves requests.
     pub runtime: Handle,
 }
 
 /// Looks up the Standard Webhooks secrets of a route; it knows what to answer for a route that is gone.
 pub type SigningSecrets = Arc<dyn Fn(&str) -> Arc<[Secret]> + Send + Sync>;
+
+/// The beginning of the links in thin deliveries.
+#[derive(Debug, Clone)]
+pub struct Links {
+    /// `server.public_url`
+    pub public_url: String,
+    /// `server.public_prefix`
+    pub public_prefix: String,
+}
 
 /// Delivers. Clones are the same courier.
 #[derive(Clone)]
@@ -51,6 +66,7 @@ pub struct Courier(Arc<Inner>);
 struct Inner {
     parts: Parts,
     receiver: Receiver,
+    signer: Signer,
     handoff: Handoff,
     tasks: TaskTracker,
     /// No new claims.
@@ -67,11 +83,18 @@ impl Courier {
     /// # Errors
     /// When no HTTP client can be made of the settings.
     pub fn start(parts: Parts) -> Result<Self, StartError> {
-        let receiver = Receiver::new(&parts.settings).map_err(StartError)?;
+        Self::start_with(parts, resolver::system())
+    }
+
+    /// [`Courier::start`] with names looked up in another way than the system's.
+    fn start_with(parts: Parts, lookup: Lookup) -> Result<Self, StartError> {
+        let receiver = Receiver::new(&parts.settings, lookup).map_err(StartError)?;
+        let signer = Signer::new(&parts.settings.ed25519_keys);
         let (handoff, handed) = handoff::handoff(parts.settings.concurrency);
         let courier = Arc::new(Inner {
             parts,
             receiver,
+            signer,
             handoff,
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),

@@ -5,6 +5,7 @@ pub mod address_guard;
 pub mod books;
 pub mod delivery;
 pub mod dialect;
+pub mod event;
 pub mod exchange;
 pub mod id;
 pub mod policy;

@@ -1,7 +1,7 @@
 //! Where runs are kept: every change is a whole state transition, in domain verbs; each back end does each verb in its
 //! best way, and all of them pass one conformance suite.
 
-use std::sync::Arc;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use tokio::sync::Notify;
@@ -252,6 +252,15 @@ pub struct DeliveryAttempt {
     pub outcome: DeliveryOutcome,
     /// When it began.
     pub started_at: Timestamp,
+    /// How long it took.
+    pub took: Duration,
+    /// The address that was dialled; of a name that was never connected to, the first of its addresses that may be
+    /// dialled; none if there was none, or an attempt on a kept connection had no answer.
+    pub address: Option<SocketAddr>,
+    /// Why there was no answer, in words for the operator alone; empty if there was one.
+    pub detail: String,
+    /// The first KiB of the answer's body, as text; what is no UTF-8 is replaced.
+    pub excerpt: String,
     /// In 0..1: makes the delay until the next attempt differ.
     pub chance: f64,
 }

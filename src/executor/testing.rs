@@ -16,7 +16,7 @@ use crate::{
         books::Books,
         exchange::{Body, StoredRequest, StoredResponse},
         id::RunId,
-        policy::{Policy, Repeat, StatusSet, WebhookPolicy},
+        policy::{Policy, Repeat, StatusSet, WebhookBody, WebhookPolicy},
         retry::Next,
         run::{Access, Facts, Progress, Run, RunState},
         secret::Secret,
@@ -44,6 +44,7 @@ pub(super) fn policy(route: &str) -> Policy {
         webhook: WebhookPolicy {
             on: vec![RunState::Succeeded, RunState::Failed, RunState::Cancelled],
             schedule: vec![Duration::ZERO],
+            body: WebhookBody::Raw,
         },
     }
 }

@@ -20,7 +20,7 @@ use crate::model::{
     delivery::{DeliveryOutcome, DeliveryState},
     exchange::{Body, StoredRequest, StoredResponse},
     id::RunId,
-    policy::{Policy, Repeat, StatusSet, WebhookPolicy},
+    policy::{Policy, Repeat, StatusSet, WebhookBody, WebhookPolicy},
     retry::Next,
     run::{Access, End, Facts, Reason, Run, RunState},
     secret::Secret,
@@ -125,6 +125,7 @@ pub(crate) fn policy(route: &str) -> Policy {
         webhook: WebhookPolicy {
             on: vec![RunState::Succeeded, RunState::Failed, RunState::Cancelled],
             schedule: vec![Duration::ZERO, Duration::from_secs(5)],
+            body: WebhookBody::Raw,
         },
     }
 }
@@ -222,6 +223,10 @@ impl Subject {
                 retry_after: None,
             },
             started_at: self.now(),
+            took: Duration::from_millis(5),
+            address: None,
+            detail: String::new(),
+            excerpt: String::new(),
             chance: 0.5,
         };
         self.store.settle_delivery(claim, attempt).await.unwrap()
