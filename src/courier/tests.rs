@@ -15,7 +15,10 @@ use crate::{
 };
 
 mod bench;
+mod bodies;
 mod hostile;
+mod kept;
+mod names;
 mod shelf;
 mod wire;
 
