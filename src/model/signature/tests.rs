@@ -139,7 +139,7 @@ fn a_receiver_trusts_what_any_of_its_keys_verifies_and_nothing_else() {
     let secret = read_secret(SECRET).unwrap();
     let key = SigningKey::read(&format!("whsk_{SEED}")).unwrap();
     let now = at(1_700_000_000);
-    let mut signing = Signing::new(run(), now, &[secret.clone()], Some(&secret));
+    let mut signing = Signing::new(run(), now, std::slice::from_ref(&secret), Some(&secret));
     signing.update(b"body");
     let made = signing.finish();
     let message = format!("{}body", message_start(run(), now));

@@ -1,6 +1,6 @@
 //! Verifying a delivery, as a receiver does it.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::HeaderMap;
@@ -155,6 +155,19 @@ pub enum Verdict {
     Unsigned,
 }
 
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Verified(kind) => write!(f, "verified ({kind})"),
+            Self::Wrong(why) => write!(f, "WRONG: {why}"),
+            Self::Unchecked => {
+                f.write_str("not checked: there is one, but nothing to verify it by")
+            }
+            Self::Unsigned => f.write_str("none"),
+        }
+    }
+}
+
 impl Checks {
     /// Verifies a delivery by whatever is known. Of several reasons why not, a wrong time is told.
     pub fn verify(&self, headers: &HeaderMap, body: &[u8], now: Timestamp) -> Verdict {
@@ -195,7 +208,7 @@ impl Checks {
 }
 
 fn unhex(text: &str) -> Option<Vec<u8>> {
-    if !text.bytes().all(|byte| byte.is_ascii_hexdigit()) || text.len() % 2 != 0 {
+    if !text.bytes().all(|byte| byte.is_ascii_hexdigit()) || !text.len().is_multiple_of(2) {
         return None;
     }
     let pairs = (0..text.len()).step_by(2).map(|at| &text[at..at + 2]);
