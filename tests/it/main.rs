@@ -2,6 +2,7 @@
 
 mod admin;
 mod bad_heads;
+mod bodies;
 mod body_intake;
 mod cancelling;
 mod command_line;
@@ -17,6 +18,7 @@ mod foreign_pages;
 mod harness;
 mod http2;
 mod idempotency;
+mod listening;
 mod looking;
 mod pass_through;
 mod refusals;
@@ -27,5 +29,6 @@ mod staying_open;
 mod stopping;
 mod store_files;
 mod told;
+mod verifiers;
 mod webhook_endpoint;
 mod what_goes_upstream;

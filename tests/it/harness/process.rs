@@ -59,18 +59,7 @@ impl Setup {
 
     /// Sets a key by its path; `route` is the first route.
     pub(crate) fn set(mut self, path: &str, value: impl Into<toml::Value>) -> Self {
-        let mut steps: Vec<&str> = path.split('.').collect();
-        let key = steps.pop().expect("a key");
-        let mut table = &mut self.table;
-        for step in steps {
-            let next = table.entry(step).or_insert_with(|| Table::new().into());
-            table = match next {
-                toml::Value::Array(all) => all[0].as_table_mut(),
-                one => one.as_table_mut(),
-            }
-            .expect("a table");
-        }
-        table.insert(key.to_owned(), value.into());
+        set(&mut self.table, path, value.into());
         self
     }
 
@@ -114,6 +103,20 @@ impl Setup {
         raincheck.start();
         raincheck
     }
+}
+
+fn set(mut table: &mut Table, path: &str, value: toml::Value) {
+    let mut steps: Vec<&str> = path.split('.').collect();
+    let key = steps.pop().expect("a key");
+    for step in steps {
+        let next = table.entry(step).or_insert_with(|| Table::new().into());
+        table = match next {
+            toml::Value::Array(all) => all[0].as_table_mut(),
+            one => one.as_table_mut(),
+        }
+        .expect("a table");
+    }
+    table.insert(key.to_owned(), value);
 }
 
 /// The running program.
@@ -188,6 +191,11 @@ impl Raincheck {
             self.child = Some(child);
         }
         code
+    }
+
+    /// Sets a key for the next start, as [`Setup::set`] does.
+    pub(crate) fn set(&mut self, path: &str, value: impl Into<toml::Value>) {
+        set(&mut self.table, path, value.into());
     }
 
     pub(crate) fn public(&self) -> SocketAddr {
