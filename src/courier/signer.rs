@@ -51,12 +51,24 @@ impl Signer {
         let mut signing = Signing::new(claim.run.id, now, secrets, claim.secret.as_ref());
         if whole {
             let start = message_start(claim.run.id, now).into_bytes();
-            let signed_before = start.len();
+            let before = start.len();
             let message = content.collect(spool, start).await;
             let message = message.map_err(Failure::internal)?;
-            signing.update(&message[signed_before..]);
-            let mut signatures = signing.finish();
-            signatures.standard.extend(self.by_keys(message).await?);
+            let keys = self.keys.clone();
+            let sign = move || {
+                signing.update(&message[before..]);
+                let mut signatures = signing.finish();
+                let by_keys = keys.iter().map(|key| key.sign(&message));
+                signatures.standard.extend(by_keys);
+                signatures
+            };
+            // Tens of megabytes take a good part of a second: not on a thread that others wait for.
+            let signatures = if content.is_long() {
+                let signed = tokio::task::spawn_blocking(sign).await;
+                signed.map_err(Failure::internal)?
+            } else {
+                sign()
+            };
             return Ok((signatures, now));
         }
         if !signing.is_empty() {
@@ -66,13 +78,5 @@ impl Signer {
             }
         }
         Ok((signing.finish(), now))
-    }
-
-    /// Tens of megabytes take a good part of a second: not on a thread that others wait for.
-    async fn by_keys(&self, message: Vec<u8>) -> Result<Vec<String>, Failure> {
-        let keys = self.keys.clone();
-        let sign = move || keys.iter().map(|key| key.sign(&message)).collect();
-        let signed = tokio::task::spawn_blocking(sign).await;
-        signed.map_err(Failure::internal)
     }
 }

@@ -5,6 +5,7 @@ mod bad_heads;
 mod bodies;
 mod body_intake;
 mod cancelling;
+mod certificates;
 mod command_line;
 mod concurrency;
 mod cors;

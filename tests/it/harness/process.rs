@@ -26,6 +26,7 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_raincheck");
 /// A configuration in the making.
 pub(crate) struct Setup {
     table: Table,
+    environment: Vec<(String, String)>,
     folder: TempDir,
 }
 
@@ -54,12 +55,22 @@ impl Setup {
             store = folder.path().join("store")
         );
         let table = text.parse().expect("toml");
-        Self { table, folder }
+        Self {
+            table,
+            environment: Vec::new(),
+            folder,
+        }
     }
 
     /// Sets a key by its path; `route` is the first route.
     pub(crate) fn set(mut self, path: &str, value: impl Into<toml::Value>) -> Self {
         set(&mut self.table, path, value.into());
+        self
+    }
+
+    /// Sets an environment variable of the program.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -93,6 +104,7 @@ impl Setup {
     pub(crate) fn start(self) -> Raincheck {
         let mut raincheck = Raincheck {
             table: self.table,
+            environment: self.environment,
             public: "127.0.0.1:0".parse().expect("address"),
             admin: "127.0.0.1:0".parse().expect("address"),
             child: None,
@@ -122,6 +134,7 @@ fn set(mut table: &mut Table, path: &str, value: toml::Value) {
 /// The running program.
 pub(crate) struct Raincheck {
     table: Table,
+    environment: Vec<(String, String)>,
     public: SocketAddr,
     admin: SocketAddr,
     child: Option<Child>,
@@ -174,6 +187,7 @@ impl Raincheck {
         let mut child = Command::new(PROGRAM)
             .args(["serve", "--config"])
             .arg(&file)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("log"))
