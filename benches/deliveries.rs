@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use raincheck::{
     config::{Config, Durability},
-    courier::{Courier, Parts},
+    courier::{Courier, Links, Parts},
     metrics::Metrics,
     model::{
         delivery::DeliveryState,
@@ -145,6 +145,7 @@ fn courier(store: &Arc<SqliteStore>) -> Courier {
         metrics: Metrics::new().expect("metrics have different names"),
         settings,
         secrets: Arc::new(move |_| Arc::clone(&secret)),
+        links: Links::default(),
         runtime: tokio::runtime::Handle::current(),
     })
     .expect("a courier")

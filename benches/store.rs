@@ -21,7 +21,7 @@ use raincheck::{
         delivery::DeliveryOutcome,
         exchange::{Body, StoredRequest, StoredResponse},
         id::RunId,
-        policy::{Policy, Repeat, StatusSet, WebhookPolicy},
+        policy::{Policy, Repeat, StatusSet, WebhookBody, WebhookPolicy},
         retry::Next,
         run::{Access, End, Extra, Facts, RunState},
         time::{Clock, Timestamp},
@@ -230,6 +230,7 @@ fn policy() -> Policy {
         webhook: WebhookPolicy {
             on: vec![RunState::Succeeded, RunState::Failed, RunState::Cancelled],
             schedule: vec![Duration::ZERO, Duration::from_secs(5)],
+            body: WebhookBody::Raw,
         },
     }
 }

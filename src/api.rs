@@ -13,6 +13,7 @@ mod range;
 mod replay;
 mod runs;
 mod sight;
+mod webhook_keys;
 
 pub use admin::AdminApp;
 pub use public::PublicApi;

@@ -2,6 +2,7 @@
 
 mod check;
 mod demo;
+mod listen;
 mod serve;
 mod version;
 
@@ -57,6 +58,8 @@ enum Command {
     Check(check::Arguments),
     /// Show a run from the call to its signed webhook, in one process.
     Demo(demo::Arguments),
+    /// Receive webhooks: verify, print and answer what arrives.
+    Listen(listen::Arguments),
     /// Serve until SIGTERM or SIGINT.
     Serve(serve::Arguments),
     /// Print the version.
@@ -68,6 +71,7 @@ impl Command {
         match self {
             Self::Check(arguments) => check::run(&arguments, screen),
             Self::Demo(arguments) => demo::run(&arguments, screen),
+            Self::Listen(arguments) => listen::run(&arguments, screen),
             Self::Serve(arguments) => serve::run(&arguments),
             Self::Version => version::run(screen),
         }
@@ -89,12 +93,14 @@ pub(crate) struct Failure {
     pub(crate) message: String,
 }
 
-/// The exit codes, beside 0 and 2 (usage).
+/// The exit codes, beside 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Exit {
     /// What was asked for failed.
     Failed = 1,
+    /// The arguments are wrong.
+    Usage = 2,
     /// The configuration is wrong.
     Config = 64,
     /// An address could not be bound, or nobody answered there.

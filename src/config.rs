@@ -27,6 +27,7 @@ use crate::model::{
     dialect::{Dialect, openfaas::UpstreamPath},
     policy::Policy,
     secret::Secret,
+    signature::SigningKey,
 };
 
 use self::check::Reader;
@@ -225,6 +226,8 @@ pub struct WebhookClient {
     pub allow_hosts: Vec<String>,
     /// Whether `http` is refused.
     pub https_only: bool,
+    /// ed25519 keys (`whsk_…`): one signature each, beside those by secrets.
+    pub ed25519_keys: Vec<SigningKey>,
     /// The proxy's own listeners, which are dialled only where `allow_networks` opens their addresses.
     pub own_addresses: Vec<(IpAddr, u16)>,
 }

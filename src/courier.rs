@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use tokio::runtime::Handle;
+use tokio::{runtime::Handle, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -13,10 +13,13 @@ use crate::{
     worker::handoff::{self, Handoff},
 };
 use receiver::Receiver;
+use resolver::Lookup;
+use signer::Signer;
 
 mod answer;
 mod attempt;
 mod claim;
+mod content;
 mod failure;
 mod lines;
 mod message;
@@ -24,11 +27,15 @@ mod openfaas;
 mod receiver;
 mod resolver;
 mod schedule;
+mod signer;
 #[cfg(test)]
 mod tests;
 
 pub use lines::Lines;
 pub use schedule::ReceiverState;
+
+/// The most attempts that wait for their record without holding a place: each may have a body of 128 KiB in memory.
+const RECORDING: usize = 256;
 
 /// What the courier works with.
 #[derive(Clone)]
@@ -43,12 +50,23 @@ pub struct Parts {
     pub settings: WebhookClient,
     /// A route's signing secrets, by its name.
     pub secrets: SigningSecrets,
+    /// Where receivers find responses.
+    pub links: Links,
     /// The runtime of the attempts: not the one that serves requests.
     pub runtime: Handle,
 }
 
 /// Looks up the Standard Webhooks secrets of a route; it knows what to answer for a route that is gone.
 pub type SigningSecrets = Arc<dyn Fn(&str) -> Arc<[Secret]> + Send + Sync>;
+
+/// The beginning of the links in thin deliveries.
+#[derive(Debug, Clone, Default)]
+pub struct Links {
+    /// `server.public_url`
+    pub public_url: String,
+    /// `server.public_prefix`
+    pub public_prefix: String,
+}
 
 /// Delivers. Clones are the same courier.
 #[derive(Clone)]
@@ -57,8 +75,11 @@ pub struct Courier(Arc<Inner>);
 struct Inner {
     parts: Parts,
     receiver: Receiver,
+    signer: Signer,
     handoff: Handoff,
     lines: Lines,
+    /// Attempts that have ended and are being recorded without their place.
+    recording: Semaphore,
     tasks: TaskTracker,
     /// No new claims.
     stopping: CancellationToken,
@@ -74,7 +95,13 @@ impl Courier {
     /// # Errors
     /// When no HTTP client can be made of the settings.
     pub fn start(parts: Parts) -> Result<Self, StartError> {
-        let receiver = Receiver::new(&parts.settings).map_err(StartError)?;
+        Self::start_with(parts, resolver::system())
+    }
+
+    /// [`Courier::start`] with names looked up in another way than the system's.
+    fn start_with(parts: Parts, lookup: Lookup) -> Result<Self, StartError> {
+        let receiver = Receiver::new(&parts.settings, lookup).map_err(StartError)?;
+        let signer = Signer::new(&parts.settings.ed25519_keys);
         let lines = Lines::new(
             parts.settings.per_host,
             parts.clock.clone(),
@@ -85,8 +112,10 @@ impl Courier {
         let courier = Arc::new(Inner {
             parts,
             receiver,
+            signer,
             handoff,
             lines,
+            recording: Semaphore::new(RECORDING),
             tasks: TaskTracker::new(),
             stopping: CancellationToken::new(),
             closing: CancellationToken::new(),

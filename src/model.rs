@@ -7,6 +7,7 @@ pub mod books;
 pub mod breaker;
 pub mod delivery;
 pub mod dialect;
+pub mod event;
 pub mod exchange;
 pub mod filter;
 pub mod id;

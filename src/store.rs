@@ -356,16 +356,17 @@ pub struct DeliveryAttempt {
     pub outcome: DeliveryOutcome,
     /// When it began.
     pub started_at: Timestamp,
-    /// In 0..1: makes the delay until the next attempt differ.
-    pub chance: f64,
-    /// The address that was dialled, if one was.
-    pub address: Option<SocketAddr>,
     /// How long it took.
     pub took: Duration,
-    /// What went wrong, in the operator's words; empty if the receiver answered.
+    /// The address that was dialled; of a name that was never connected to, the first of its addresses that may be
+    /// dialled; none if there was none, or an attempt on a kept connection had no answer.
+    pub address: Option<SocketAddr>,
+    /// Why there was no answer, in words for the operator alone; empty if there was one.
     pub detail: String,
-    /// The first KiB of the answer's body as text; bytes that are none are replaced.
+    /// The first KiB of the answer's body, as text; what is no UTF-8 is replaced.
     pub excerpt: String,
+    /// In 0..1: makes the delay until the next attempt differ.
+    pub chance: f64,
 }
 
 impl DeliveryAttempt {

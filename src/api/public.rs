@@ -11,13 +11,14 @@ use axum::{
 use http::{StatusCode, Uri, header::HOST, request::Parts, uri::PathAndQuery};
 use pingora::protocols::http::ServerSession;
 
-use super::{answer, bridge, origins, problems, runs};
+use super::{answer, bridge, origins, problems, runs, webhook_keys};
 use crate::{
     config::{Config, Route, RunSettings},
     metrics::Metrics,
     model::{
         problem::{Code, Problem},
         run::Run,
+        signature::{PublicKey, SigningKey},
     },
     store::Store,
     worker::{ended, live::LiveRuns},
@@ -37,6 +38,7 @@ pub(super) struct Shared {
     pub(super) prefix: String,
     pub(super) public_url: String,
     pub(super) routes: Vec<Arc<Route>>,
+    pub(super) webhook_keys: Vec<PublicKey>,
 }
 
 impl PublicApi {
@@ -49,6 +51,12 @@ impl PublicApi {
             prefix: config.server.public_prefix.clone(),
             public_url: config.server.public_url.clone(),
             routes: config.routes.clone(),
+            webhook_keys: config
+                .webhook
+                .ed25519_keys
+                .iter()
+                .map(SigningKey::public)
+                .collect(),
         });
         let router = router(shared.clone());
         Self { shared, router }
@@ -120,6 +128,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
             get(runs::response).options(origins::options),
         )
         .route("/problems/{code}", get(problems::page))
+        .route("/webhook-keys", get(webhook_keys::keys))
         .fallback(nothing)
         .method_not_allowed_fallback(wrong_method)
         .with_state(shared)

@@ -9,8 +9,7 @@ use http::{
     HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri,
     header::{
         ACCEPT_RANGES, CACHE_CONTROL, CONNECTION, CONTENT_LENGTH, CONTENT_RANGE,
-        CONTENT_SECURITY_POLICY, LOCATION, SET_COOKIE, STRICT_TRANSPORT_SECURITY,
-        TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
+        CONTENT_SECURITY_POLICY, LOCATION, TRANSFER_ENCODING, X_CONTENT_TYPE_OPTIONS,
     },
 };
 
@@ -25,17 +24,7 @@ use crate::{
 
 /// `Raincheck-Replay: full` asks for all headers.
 const REPLAY: HeaderName = HeaderName::from_static("raincheck-replay");
-const ALT_SVC: HeaderName = HeaderName::from_static("alt-svc");
-const CLEAR_SITE_DATA: HeaderName = HeaderName::from_static("clear-site-data");
 const SURROGATE_CONTROL: HeaderName = HeaderName::from_static("surrogate-control");
-
-/// Withheld, for they act on the whole origin and not on one page, unless `Raincheck-Replay: full` asks for them.
-const OF_THE_ORIGIN: [HeaderName; 4] = [
-    SET_COOKIE,
-    CLEAR_SITE_DATA,
-    ALT_SVC,
-    STRICT_TRANSPORT_SECURITY,
-];
 
 /// Headers that frame a message; ours come from the stored body.
 const FRAMING: [HeaderName; 3] = [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION];
@@ -123,7 +112,11 @@ fn protected(mut headers: HeaderMap, full: bool, origin: Option<&str>, path: &st
         .filter(|name| name.as_str().ends_with("cdn-cache-control") || **name == SURROGATE_CONTROL)
         .cloned()
         .collect();
-    let withheld = if full { &[][..] } else { &OF_THE_ORIGIN };
+    let withheld = if full {
+        &[][..]
+    } else {
+        &exchange::OF_THE_ORIGIN
+    };
     for name in FRAMING.iter().chain(withheld).chain(&overriding) {
         headers.remove(name);
     }

@@ -100,15 +100,27 @@ fn notes(config: &Config) -> Vec<String> {
             ));
         }
     }
-    let unsigned = config.routes.iter().filter_map(|route| {
-        let webhook = &route.run.as_ref()?.webhook;
-        webhook
-            .signing_secrets
-            .is_empty()
-            .then_some(route.name.as_str())
-    });
-    let unsigned: Vec<_> = unsigned.collect();
-    if !unsigned.is_empty() {
+    for key in &config.webhook.ed25519_keys {
+        notes.push(format!(
+            "webhooks are signed by the ed25519 key that receivers know as {}",
+            key.public()
+        ));
+    }
+    let runs = || {
+        let routes = config.routes.iter();
+        routes.filter_map(|route| Some((route.name.as_str(), route.run.as_deref()?)))
+    };
+    let links = runs().filter(|(_, run)| run.policy.webhook.body.links());
+    let links: Vec<_> = links.map(|(name, _)| name).collect();
+    if !links.is_empty() && config.server.public_url.is_empty() {
+        notes.push(format!(
+            "webhooks of {} link to responses by a path alone: server.public_url is empty",
+            links.join(", ")
+        ));
+    }
+    let unsigned = runs().filter(|(_, run)| run.webhook.signing_secrets.is_empty());
+    let unsigned: Vec<_> = unsigned.map(|(name, _)| name).collect();
+    if !unsigned.is_empty() && config.webhook.ed25519_keys.is_empty() {
         notes.push(format!(
             "webhooks of {} are signed only for callers who send an X-Webhook-Secret: webhook.signing_secrets is empty",
             unsigned.join(", ")

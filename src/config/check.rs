@@ -74,7 +74,7 @@ fn whole(root: &Section<'_>, reader: Reader) -> Option<Config> {
     let limits = limits::read(&root.section("limits"));
     let webhook = root.section("webhook");
     let client = webhook::client(&webhook);
-    let common = Common::general(&webhook, &client);
+    let common = Common::general(&webhook, &client, &server);
     if root.has("openwhisk") {
         let message =
             "this version does not speak the openwhisk dialect yet; leave the section out";

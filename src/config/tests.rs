@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use toml::de::{DeTable, DeValue};
 
 use super::{Config, check, check::Reader, defaults};
+use crate::model::policy::WebhookBody;
 
 const RIGHT: &str =
     "[upstream.app]\npeers = [\"127.0.0.1:8000\"]\n[[route]]\nupstream = \"app\"\n[route.async]\n";
@@ -105,7 +106,15 @@ fn each_mistake_is_told_with_what_to_write() {
         format!("[limits]\nintake_memory = 1\n{RIGHT}"),
         format!("[webhook]\nschedule = []\n{RIGHT}"),
         format!("[webhook]\nschedule = \"often\"\n{RIGHT}"),
-        format!("[webhook]\nbody = \"thin\"\n{RIGHT}"),
+        format!("[webhook]\nbody = \"thick\"\n{RIGHT}"),
+        format!("[server]\npublic_prefix = \"\"\n[webhook]\nbody = \"auto\"\n{RIGHT}"),
+        format!("[server]\npublic_prefix = \"\"\n{RIGHT}[route.webhook]\nbody = \"thin\"\n"),
+        format!("[webhook]\ned25519_keys = [\"whsk_c2hvcnQ=\"]\n{RIGHT}"),
+        format!(
+            "[webhook]\ned25519_keys = [\"whsk_{}==\"]\n{RIGHT}",
+            "A".repeat(86)
+        ),
+        format!("{RIGHT}[route.webhook]\ned25519_keys = []\n"),
         format!("[webhook]\nsigning_secrets = [\"whsec_c2hvcnQ=\"]\n{RIGHT}"),
         format!("[webhook]\ncaller_endpoints = \"listed\"\n{RIGHT}"),
         format!(
@@ -149,6 +158,10 @@ fn each_mistake_is_told_with_what_to_write() {
 fn a_secret_is_never_shown() {
     let said = one(&format!(
         "[webhook]\nsigning_secrets = [\"hush-hush\"]\n{RIGHT}"
+    ));
+    assert!(!said.contains("hush"), "{said}");
+    let said = one(&format!(
+        "[webhook]\ned25519_keys = [\"hush-hush\"]\n{RIGHT}"
     ));
     assert!(!said.contains("hush"), "{said}");
     let said = one(&format!(
@@ -211,6 +224,23 @@ fn a_route_overrides_the_webhook_settings_key_by_key() {
         [0, 5, 5]
     );
     assert_eq!(policy.on, [crate::model::run::RunState::Failed]);
+}
+
+#[test]
+fn a_route_may_override_the_body_and_its_size_each_alone() {
+    let body = |general: &str, route: &str| {
+        let text = format!("[webhook]\n{general}\n{RIGHT}[route.webhook]\n{route}\n");
+        let config = Config::read(&text, Path::new("")).unwrap();
+        config.routes[0].run.as_ref().unwrap().policy.webhook.body
+    };
+    let auto = |thin_above| WebhookBody::Auto { thin_above };
+    assert_eq!(body("", ""), WebhookBody::Raw);
+    assert_eq!(body("body = \"thin\"", ""), WebhookBody::Thin);
+    assert_eq!(body("", "body = \"envelope\""), WebhookBody::Envelope);
+    assert_eq!(body("body = \"auto\"", ""), auto(1 << 20));
+    assert_eq!(body("body = \"auto\"", "thin_above = 7"), auto(7));
+    assert_eq!(body("thin_above = 7", "body = \"auto\""), auto(7));
+    assert_eq!(body("body = \"auto\"", "body = \"raw\""), WebhookBody::Raw);
 }
 
 #[test]

@@ -1,20 +1,24 @@
-//! What a receiver answered: its status and its `Retry-After`. The body is read only to free the connection.
+//! What a receiver answered: its status, its `Retry-After`, and the beginning of the body for the delivery log.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use http::{HeaderMap, header::RETRY_AFTER};
 use tokio::time::Instant;
 
 use crate::model::{delivery::DeliveryOutcome, time::Timestamp};
 
-/// Bytes of an answer's body that are read before the connection is closed instead.
+/// Bytes of an answer's body that are kept; after more, the connection is closed.
 const READ_AT_MOST: usize = 1024;
 /// How long the end of an answer's body is waited for.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// A receiver's answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Answer {
+    /// Where it came from.
+    pub(super) address: Option<SocketAddr>,
+    /// The body's first KiB, as text.
+    pub(super) excerpt: String,
     status: u16,
     retry_after: Option<Duration>,
 }
@@ -27,15 +31,14 @@ impl Answer {
         now: Timestamp,
         deadline: Instant,
     ) -> Self {
-        let answer = Self {
-            status: response.status().as_u16(),
-            retry_after: retry_after(response.headers(), now),
-        };
+        let (address, status) = (response.remote_addr(), response.status().as_u16());
+        let retry_after = retry_after(response.headers(), now);
+        let mut kept = Vec::new();
         let rest = async {
-            let mut read = 0;
             while let Ok(Some(piece)) = response.chunk().await {
-                read += piece.len();
-                if read > READ_AT_MOST {
+                let room = READ_AT_MOST - kept.len();
+                kept.extend_from_slice(&piece[..piece.len().min(room)]);
+                if piece.len() > room {
                     return;
                 }
             }
@@ -43,16 +46,35 @@ impl Answer {
         let patience = deadline.min(Instant::now() + LINGER);
         // A body that does not end in time takes nothing away from its status.
         let _unfinished = tokio::time::timeout_at(patience, rest).await;
-        answer
+        Self {
+            address,
+            excerpt: excerpt(&kept),
+            status,
+            retry_after,
+        }
     }
 
     /// What is recorded.
-    pub(super) fn outcome(self) -> DeliveryOutcome {
+    pub(super) const fn outcome(&self) -> DeliveryOutcome {
         DeliveryOutcome::Answered {
             status: self.status,
             retry_after: self.retry_after,
         }
     }
+}
+
+/// The text of a body's beginning. What is no UTF-8 is replaced, but for a character that is cut at the end.
+fn excerpt(kept: &[u8]) -> String {
+    let mut text = String::with_capacity(kept.len());
+    let mut chunks = kept.utf8_chunks().peekable();
+    while let Some(chunk) = chunks.next() {
+        text.push_str(chunk.valid());
+        let cut = kept.len() == READ_AT_MOST && chunks.peek().is_none();
+        if !chunk.invalid().is_empty() && !cut {
+            text.push(char::REPLACEMENT_CHARACTER);
+        }
+    }
+    text
 }
 
 /// `Retry-After` as a delay (RFC 9110 §10.2.3): seconds, or a date; anything else is as if it were absent.
@@ -74,6 +96,14 @@ mod tests {
         let now = Timestamp::from_millis(784_111_777_000);
         let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
         retry_after(&headers, now)
+    }
+
+    #[test]
+    fn an_excerpt_is_text_whatever_the_bytes_are() {
+        assert_eq!(excerpt(b"a\xffb\xc3"), "a\u{fffd}b\u{fffd}");
+        let full = "\u{20ac}".repeat(READ_AT_MOST);
+        let cut = excerpt(&full.as_bytes()[..READ_AT_MOST]);
+        assert_eq!(cut, "\u{20ac}".repeat(READ_AT_MOST / 3));
     }
 
     #[test]

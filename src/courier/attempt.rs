@@ -1,25 +1,29 @@
 //! One attempt of a delivery, from its claim to the record of how it ended.
 
-use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    panic::AssertUnwindSafe,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use futures::FutureExt;
 use tokio::time::Instant;
 
-use super::{Inner, answer::Answer, failure::Failure, message};
+use super::{Inner, answer::Answer, content::Content, failure::Failure, message};
 use crate::{
     metrics::seconds,
     model::{
+        access,
         delivery::{Delivery, DeliveryError, DeliveryOutcome, DeliveryState},
-        exchange::Body,
+        id::RunId,
         run::Run,
-        signature::{Signatures, Signing},
-        time::Timestamp,
     },
     store::{DeliveryAttempt, DeliveryClaim, SettleError},
     worker::handoff::Place,
 };
 
-/// Starts an attempt as a task of its own; it keeps its place until its end is recorded.
+/// Starts an attempt as a task of its own; it keeps its place until the receiver has answered.
 pub(super) fn start(courier: &Arc<Inner>, claim: DeliveryClaim, place: Place) {
     let work = carry_out(Arc::clone(courier), claim, place);
     courier.tasks.spawn_on(work, &courier.parts.runtime);
@@ -29,10 +33,11 @@ async fn carry_out(courier: Arc<Inner>, claim: DeliveryClaim, mut place: Place) 
     let id = claim.run.id;
     let started_at = courier.parts.clock.now();
     let began = Instant::now();
+    let dialled = Arc::new(OnceLock::new());
     let sent = tokio::select! {
         biased;
         () = courier.cut.cancelled() => None,
-        sent = AssertUnwindSafe(send(&courier, &claim, started_at)).catch_unwind() => Some(sent),
+        sent = AssertUnwindSafe(send(&courier, &claim, &dialled)).catch_unwind() => Some(sent),
     };
     match sent {
         None => {
@@ -42,84 +47,93 @@ async fn carry_out(courier: Arc<Inner>, claim: DeliveryClaim, mut place: Place) 
         }
         Some(sent) => {
             let answered = sent.unwrap_or_else(|_panic| Err(Failure::internal("it panicked")));
-            place.note(settle(&courier, claim, answered, started_at, began.elapsed()).await);
+            let (outcome, address, detail, excerpt) = match answered {
+                Ok(answer) => (
+                    answer.outcome(),
+                    answer.address,
+                    String::new(),
+                    answer.excerpt,
+                ),
+                Err(failure) => {
+                    let failed = DeliveryOutcome::Failed(failure.error);
+                    (failed, None, failure.detail, String::new())
+                }
+            };
+            let attempt = DeliveryAttempt {
+                outcome,
+                started_at,
+                took: began.elapsed(),
+                address: address.or_else(|| dialled.get().copied()),
+                detail,
+                excerpt,
+                chance: fastrand::f64(),
+            };
+            place.note(outcome);
+            // The next one may go out while this one is recorded, unless too many wait for that.
+            let _recording = match courier.recording.try_acquire() {
+                Ok(permit) => {
+                    drop(place);
+                    permit
+                }
+                Err(_) => return settle(&courier, claim, attempt).await,
+            };
+            settle(&courier, claim, attempt).await;
         }
     }
-    drop(place);
 }
 
-/// Signs and sends, within `webhook.timeout`.
-async fn send(courier: &Inner, claim: &DeliveryClaim, now: Timestamp) -> Result<Answer, Failure> {
-    let deadline = Instant::now() + courier.parts.settings.timeout;
-    let sending = async {
-        let signatures = sign(courier, claim, now).await?;
-        let loop_id = &courier.parts.store.identity().loop_id;
-        let headers = message::headers(claim, &signatures, loop_id, now);
-        let body = message::body(&claim.response.body, courier.parts.store.spool());
-        courier.receiver.post(&claim.endpoint, headers, body).await
-    };
-    let response = tokio::time::timeout_at(deadline, sending)
+/// Signs, and sends within `webhook.timeout`: that is the receiver's time, of which ours takes nothing.
+async fn send(
+    courier: &Inner,
+    claim: &DeliveryClaim,
+    dialled: &Arc<OnceLock<SocketAddr>>,
+) -> Result<Answer, Failure> {
+    let parts = &courier.parts;
+    let spool = parts.store.spool();
+    let url = response_url(courier, claim.run.id);
+    let content = Content::of(claim, spool, url.as_deref()).await?;
+    let secrets = (parts.secrets)(&claim.run.policy.route);
+    let from = (spool, &parts.clock);
+    let (signatures, now) = courier.signer.sign(claim, &content, &secrets, from).await?;
+    let loop_id = &parts.store.identity().loop_id;
+    let headers = message::headers(claim, &content, &signatures, loop_id, now);
+    let body = content.to_send(spool);
+    let deadline = Instant::now() + parts.settings.timeout;
+    let posting = courier
+        .receiver
+        .post(&claim.endpoint, headers, body, dialled);
+    let response = tokio::time::timeout_at(deadline, posting)
         .await
         .map_err(|_elapsed| Failure::timeout())??;
     Ok(Answer::read(response, now, deadline).await)
 }
 
-async fn sign(
-    courier: &Inner,
-    claim: &DeliveryClaim,
-    now: Timestamp,
-) -> Result<Signatures, Failure> {
-    let secrets = (courier.parts.secrets)(&claim.run.policy.route);
-    let mut signing = Signing::new(claim.run.id, now, &secrets, claim.secret.as_ref());
-    if signing.is_empty() {
-        return Ok(signing.finish());
+/// Where the receiver of a thin delivery finds the response: below the public prefix, with the run's token.
+fn response_url(courier: &Inner, run: RunId) -> Option<String> {
+    let links = &courier.parts.links;
+    if links.public_prefix.is_empty() {
+        return None;
     }
-    match &claim.response.body {
-        Body::Inline(bytes) => signing.update(bytes),
-        body @ Body::Spooled { .. } => {
-            let mut reader = courier.parts.store.spool().reader(body);
-            while let Some(piece) = reader.next().await.map_err(Failure::internal)? {
-                signing.update(&piece);
-            }
-        }
-    }
-    Ok(signing.finish())
+    let token = access::token(&courier.parts.store.identity().key, run);
+    let (base, prefix) = (&links.public_url, &links.public_prefix);
+    Some(format!("{base}{prefix}/runs/{run}/response?token={token}"))
 }
 
-async fn settle(
-    courier: &Inner,
-    claim: DeliveryClaim,
-    answered: Result<Answer, Failure>,
-    started_at: Timestamp,
-    took: Duration,
-) -> DeliveryOutcome {
+async fn settle(courier: &Inner, claim: DeliveryClaim, attempt: DeliveryAttempt) {
     let id = claim.run.id;
-    let (outcome, detail) = match answered {
-        Ok(answer) => (answer.outcome(), String::new()),
-        Err(failure) => (DeliveryOutcome::Failed(failure.error), failure.detail),
-    };
+    let (outcome, detail, took) = (attempt.outcome, attempt.detail.clone(), attempt.took);
     courier
         .parts
         .metrics
         .delivery_attempts
         .with_label_values(&[outcome_name(outcome)])
         .inc();
-    let attempt = DeliveryAttempt {
-        outcome,
-        started_at,
-        chance: fastrand::f64(),
-        address: None,
-        took,
-        detail: detail.clone(),
-        excerpt: String::new(),
-    };
     match courier.parts.store.settle_delivery(claim, attempt).await {
         Ok(run) => tell(courier, &run, outcome, &detail, took),
         Err(error @ (SettleError::Fenced | SettleError::WrongState | SettleError::Closed)) => {
             tracing::warn!(run_id = %id, %error, "a delivery's outcome could not be recorded");
         }
     }
-    outcome
 }
 
 /// One log line, and the lag of a delivered one.

@@ -1,30 +1,30 @@
-//! What a delivery carries: its headers (SPEC: Delivery), nothing else of the caller's, and the stored body.
+//! The headers of a delivery (SPEC: Delivery): nothing else of the caller's.
 
-use futures::stream;
 use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, USER_AGENT},
 };
 
-use super::{failure::Unreadable, openfaas};
+use super::{content::Content, openfaas};
 use crate::{
     model::{
-        exchange::{Body, ResponseHead},
+        exchange::ResponseHead,
         run::Reason,
         signature::{Signatures, webhook_id},
         time::Timestamp,
     },
-    store::{DeliveryClaim, spool::Spool},
+    store::DeliveryClaim,
 };
 
 /// The headers of one attempt.
 pub(super) fn headers(
     claim: &DeliveryClaim,
+    content: &Content,
     signatures: &Signatures,
     loop_id: &str,
     now: Timestamp,
 ) -> HeaderMap {
-    let mut headers = of_the_response(claim);
+    let mut headers = of_the_content(claim, content);
     let mut set = |name: &'static str, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
             headers.insert(HeaderName::from_static(name), value);
@@ -46,8 +46,8 @@ pub(super) fn headers(
     set("webhook-id", &webhook_id(run.id));
     let timestamp = now.seconds().to_string();
     set("webhook-timestamp", &timestamp);
-    if let Some(signature) = &signatures.standard {
-        set("webhook-signature", signature);
+    if !signatures.standard.is_empty() {
+        set("webhook-signature", &signatures.standard.join(" "));
     }
     if let Some(signature) = &signatures.cerebrium {
         set("x-cerebrium-webhook-timestamp", &timestamp);
@@ -63,26 +63,15 @@ pub(super) fn headers(
     headers
 }
 
-/// The stored body, from memory or from its spool file as it is sent.
-pub(super) fn body(body: &Body, spool: &Spool) -> reqwest::Body {
-    match body {
-        Body::Inline(bytes) => bytes.clone().into(),
-        Body::Spooled { .. } => {
-            let pieces = stream::try_unfold(spool.reader(body), |mut reader| async move {
-                let piece = reader.next().await.map_err(Unreadable)?;
-                Ok::<_, Unreadable>(piece.map(|piece| (piece, reader)))
-            });
-            reqwest::Body::wrap_stream(pieces)
-        }
-    }
-}
-
 /// What describes the body, and who sends it.
-fn of_the_response(claim: &DeliveryClaim) -> HeaderMap {
+fn of_the_content(claim: &DeliveryClaim, content: &Content) -> HeaderMap {
     let run = &claim.run;
     let from_upstream = run.response.as_ref().is_some_and(|r| r.from_upstream);
     let mut headers = HeaderMap::with_capacity(20);
     match ResponseHead::parse(&claim.response.head) {
+        _ if content.is_event => {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
         Ok(head) if from_upstream && openfaas::is_callback(run) => {
             headers.extend(openfaas::passed_on(head.headers));
         }
@@ -95,7 +84,7 @@ fn of_the_response(claim: &DeliveryClaim) -> HeaderMap {
         }
         Err(_) => {}
     }
-    headers.insert(CONTENT_LENGTH, claim.response.body.len().into());
+    headers.insert(CONTENT_LENGTH, content.len().into());
     let agent = concat!("raincheck/", env!("CARGO_PKG_VERSION"));
     headers.insert(USER_AGENT, HeaderValue::from_static(agent));
     headers

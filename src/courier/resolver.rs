@@ -2,33 +2,95 @@
 //! is the address that is dialled.
 
 use std::{
-    io,
-    net::{IpAddr, SocketAddr, UdpSocket},
-    sync::Arc,
+    fmt, io,
+    net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket},
+    sync::{Arc, OnceLock},
 };
 
+use futures::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use tokio::net;
+use tokio::sync::Semaphore;
 
 use crate::model::address_guard::{AddressGuard, Refused};
 
 tokio::task_local! {
-    /// The port that the attempt on this task is going to dial. A look-up outside of it resolves nothing.
-    pub(super) static PORT: u16;
+    /// What the attempt on this task is going to dial. A look-up outside of it resolves nothing.
+    pub(super) static DIAL: Dial;
 }
 
-/// Resolves by the system, and leaves out what the guard refuses.
-#[derive(Debug)]
-pub(super) struct GuardedResolver(pub(super) Arc<AddressGuard>);
+/// Where one attempt connects to. Clones are the same.
+#[derive(Debug, Clone)]
+pub(super) struct Dial {
+    pub(super) port: u16,
+    first: Arc<OnceLock<SocketAddr>>,
+}
+
+impl Dial {
+    /// A connection to `port`; the address that is tried first is noted in `first`.
+    pub(super) const fn new(port: u16, first: Arc<OnceLock<SocketAddr>>) -> Self {
+        Self { port, first }
+    }
+
+    /// Notes an address that is about to be dialled; the first one counts.
+    pub(super) fn note(&self, address: SocketAddr) {
+        self.first.get_or_init(|| address);
+    }
+}
+
+/// Finds the addresses of a name and a port.
+pub(super) type Lookup = Arc<dyn Fn(String, u16) -> Found + Send + Sync>;
+
+/// What [`Lookup`] returns.
+pub(super) type Found = BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
+
+/// Look-ups by the system at a time. Each takes a thread until it ends, however long ago its attempt was given up:
+/// without a bound, slow name servers would leave no thread for the spool files.
+const LOOKUPS: usize = 128;
+
+/// By the system: its hosts file, its name servers.
+pub(super) fn system() -> Lookup {
+    let slots = Arc::new(Semaphore::new(LOOKUPS));
+    Arc::new(move |name, port| {
+        let slots = Arc::clone(&slots);
+        Box::pin(async move {
+            let slot = slots.acquire_owned().await.map_err(io::Error::other)?;
+            let look = move || {
+                let found = (name.as_str(), port).to_socket_addrs();
+                drop(slot);
+                Ok(found?.collect())
+            };
+            tokio::task::spawn_blocking(look).await?
+        })
+    })
+}
+
+/// Leaves out what the guard refuses.
+pub(super) struct GuardedResolver {
+    pub(super) guard: Arc<AddressGuard>,
+    pub(super) lookup: Lookup,
+}
+
+impl fmt::Debug for GuardedResolver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let guard = &self.guard;
+        f.debug_struct("GuardedResolver")
+            .field("guard", guard)
+            .finish_non_exhaustive()
+    }
+}
 
 impl Resolve for GuardedResolver {
     fn resolve(&self, name: Name) -> Resolving {
-        let guard = Arc::clone(&self.0);
-        // The port has to be read here: this call, unlike the future, is certainly on the attempt's own task.
-        let port = PORT.try_with(|port| *port);
+        let (guard, lookup) = (Arc::clone(&self.guard), Arc::clone(&self.lookup));
+        // This has to be read here: this call, unlike the future, is certainly on the attempt's own task.
+        let dial = DIAL.try_with(Dial::clone);
         Box::pin(async move {
-            let found: Vec<SocketAddr> = net::lookup_host((name.as_str(), port?)).await?.collect();
+            let dial = dial?;
+            let found = lookup(name.as_str().to_owned(), dial.port).await?;
             let allowed = allowed(&guard, name.as_str(), found)?;
+            if let Some(first) = allowed.first() {
+                dial.note(*first);
+            }
             Ok(Box::new(allowed.into_iter()) as Addrs)
         })
     }
@@ -111,10 +173,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_look_up_outside_an_attempt_resolves_nothing() {
-        let resolver = GuardedResolver(Arc::new(guard(&[], &["127.0.0.0/8", "::1/128"])));
+        let resolver = GuardedResolver {
+            guard: Arc::new(guard(&[], &["127.0.0.0/8", "::1/128"])),
+            lookup: system(),
+        };
         let outside = resolver.resolve("localhost".parse().unwrap()).await;
         assert!(outside.is_err());
-        let inside = PORT.sync_scope(80, || resolver.resolve("localhost".parse().unwrap()));
-        assert!(inside.await.unwrap().all(|a| a.port() == 80));
+        let first = Arc::new(OnceLock::new());
+        let dial = Dial::new(80, Arc::clone(&first));
+        let inside = DIAL.sync_scope(dial, || resolver.resolve("localhost".parse().unwrap()));
+        let found: Vec<SocketAddr> = inside.await.unwrap().collect();
+        assert!(found.iter().all(|address| address.port() == 80));
+        assert_eq!(first.get(), found.first());
     }
 }

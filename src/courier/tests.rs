@@ -15,8 +15,11 @@ use crate::{
 };
 
 mod bench;
+mod bodies;
 mod hostile;
 mod isolation;
+mod kept;
+mod names;
 mod shelf;
 mod wire;
 

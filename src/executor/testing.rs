@@ -18,7 +18,7 @@ use crate::{
         exchange::{Body, StoredRequest, StoredResponse},
         filter::Filter,
         id::RunId,
-        policy::{Policy, Repeat, StatusSet, WebhookPolicy},
+        policy::{Policy, Repeat, StatusSet, WebhookBody, WebhookPolicy},
         retry::Next,
         run::{Access, Extra, Facts, Progress, Run, RunState},
         secret::Secret,
@@ -46,6 +46,7 @@ pub(super) fn policy(route: &str) -> Policy {
         webhook: WebhookPolicy {
             on: vec![RunState::Succeeded, RunState::Failed, RunState::Cancelled],
             schedule: vec![Duration::ZERO],
+            body: WebhookBody::Raw,
         },
     }
 }

@@ -12,7 +12,7 @@ pub mod query;
 pub mod request_head;
 mod response_head;
 
-pub use response_head::{InvalidHead, ResponseHead};
+pub use response_head::{InvalidHead, OF_THE_ORIGIN, ResponseHead};
 
 /// A request as it will be sent to the upstream.
 #[derive(Debug, Clone)]

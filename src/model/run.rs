@@ -277,8 +277,18 @@ pub struct Record<'a> {
     duration_ms: Option<u64>,
     attempts: u32,
     grace_period_s: u64,
-    response: Option<&'a ResponseFacts>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    response: Option<Option<&'a ResponseFacts>>,
     delivery: Option<DeliveryRecord<'a>>,
+}
+
+impl Record<'_> {
+    /// The record but for its key `response`, for who writes the whole response in its place.
+    #[must_use]
+    pub fn without_response(mut self) -> Self {
+        self.response = None;
+        self
+    }
 }
 
 impl Run {
@@ -308,7 +318,7 @@ impl Run {
             duration_ms: millis(self.started_at, self.finished_at),
             attempts: self.progress.attempts,
             grace_period_s: self.policy.response_grace_period.as_secs(),
-            response: self.response.as_ref(),
+            response: Some(self.response.as_ref()),
             delivery: self.delivery.as_ref().map(Delivery::record),
         }
     }

@@ -15,7 +15,7 @@ use super::clock;
 use crate::{
     api::PublicApi,
     config::Config,
-    courier::{self, Courier, SigningSecrets},
+    courier::{self, Courier, Links, SigningSecrets},
     executor::{self, Executor, Hosted, upstream::Pipeline},
     gate::{self, Gate},
     metrics::Metrics,
@@ -107,6 +107,10 @@ impl Core {
             metrics: metrics.clone(),
             settings: config.webhook.clone(),
             secrets: signing_secrets(config),
+            links: Links {
+                public_url: config.server.public_url.clone(),
+                public_prefix: config.server.public_prefix.clone(),
+            },
             runtime: runtime.clone(),
         })?;
         let parts = executor::Parts {

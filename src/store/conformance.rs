@@ -21,7 +21,7 @@ use crate::model::{
     delivery::{DeliveryOutcome, DeliveryState},
     exchange::{Body, StoredRequest, StoredResponse},
     id::RunId,
-    policy::{Policy, Repeat, StatusSet, WebhookPolicy},
+    policy::{Policy, Repeat, StatusSet, WebhookBody, WebhookPolicy},
     retry::Next,
     run::{Access, End, Extra, Facts, Reason, Run, RunState},
     secret::Secret,
@@ -139,6 +139,7 @@ pub(crate) fn policy(route: &str) -> Policy {
         webhook: WebhookPolicy {
             on: vec![RunState::Succeeded, RunState::Failed, RunState::Cancelled],
             schedule: vec![Duration::ZERO, Duration::from_secs(5)],
+            body: WebhookBody::Raw,
         },
     }
 }

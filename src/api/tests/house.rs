@@ -16,7 +16,7 @@ use crate::{
         access,
         exchange::{self, StoredRequest, StoredResponse},
         id::RunId,
-        policy::{Policy, Repeat, StatusSet, WebhookPolicy},
+        policy::{Policy, Repeat, StatusSet, WebhookBody, WebhookPolicy},
         retry::Next,
         run::{Access, End, Extra, Facts, Reason, RunState},
         time::{ManualClock, Timestamp},
@@ -80,6 +80,7 @@ impl House {
             metrics: metrics.clone(),
             prefix: "/_raincheck".into(),
             public_url: String::new(),
+            webhook_keys: Vec::new(),
             routes: vec![
                 route("app", None),
                 route("open", Some("https://open.example")),
@@ -227,6 +228,7 @@ fn policy(route: &str) -> Policy {
         webhook: WebhookPolicy {
             on: vec![RunState::Succeeded],
             schedule: vec![Duration::ZERO],
+            body: WebhookBody::Raw,
         },
     }
 }

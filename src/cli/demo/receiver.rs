@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 use super::scene::Answer;
 use crate::{
     cli::{Exit, Failure},
-    model::{secret::Secret, signature::Signed},
+    model::signature::{Checks, Verdict},
     plugin::clock,
 };
 
@@ -43,7 +43,7 @@ impl Told {
 
 #[derive(Clone)]
 pub(super) struct Receiver {
-    pub(super) secret: Secret,
+    pub(super) checks: Checks,
     pub(super) told: mpsc::Sender<Told>,
 }
 
@@ -58,22 +58,14 @@ async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: Byt
         let value = headers.get(name).and_then(|value| value.to_str().ok());
         value.unwrap_or_default().to_owned()
     };
-    let (id, timestamp, signature) = (
-        header("webhook-id"),
-        header("webhook-timestamp"),
-        header("webhook-signature"),
-    );
-    let signed = Signed {
-        id: &id,
-        timestamp: &timestamp,
-        signature: &signature,
-    };
-    let verified = signed.verify(&receiver.secret, &body, clock::system().now());
+    let verdict = receiver
+        .checks
+        .verify(&headers, &body, clock::system().now());
     let told = Told {
         state: header("raincheck-run-state"),
         attempt: header("raincheck-delivery-attempt"),
-        genuine: verified.is_ok(),
-        signature: verified.map_or_else(|error| error.to_string(), |()| "verified".to_owned()),
+        genuine: matches!(verdict, Verdict::Verified(_)),
+        signature: verdict.to_string(),
         body: String::from_utf8_lossy(&body).into_owned(),
     };
     // With `--stay` nobody waits for later ones.

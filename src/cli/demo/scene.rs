@@ -13,7 +13,7 @@ use crate::{
     app::{self, Running},
     cli::{Exit, Failure},
     config::Config,
-    model::signature::read_secret,
+    model::signature::{Checks, read_secret},
 };
 
 /// The receiver's secret: the demo's alone, for a receiver that it runs itself.
@@ -44,8 +44,12 @@ impl Scene {
             read_secret(SECRET).map_err(|error| Exit::Failed.because(error.to_string()))?;
         let (sender, told) = mpsc::channel(16);
         let application = serve(application::router()).await?;
+        let checks = Checks {
+            secrets: vec![secret],
+            ..Checks::default()
+        };
         let receiver = serve(receiver::router(Receiver {
-            secret,
+            checks,
             told: sender,
         }))
         .await?;

@@ -87,7 +87,11 @@ fn one(section: &Section<'_>, shared: &Shared<'_>) -> Option<Route> {
             "has no effect on a route without runs; write [route.async] too",
         );
     }
-    let common = webhook.map(|webhook| shared.common.of_route(&webhook, shared.client));
+    let common = webhook.map(|webhook| {
+        shared
+            .common
+            .of_route(&webhook, shared.client, shared.server)
+    });
     let run = asynchronous.map(|section| {
         let label = name.clone().unwrap_or_default();
         run::read(

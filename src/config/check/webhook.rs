@@ -7,7 +7,7 @@ use url::Url;
 use super::server::HALF_A_DAY;
 use crate::{
     config::{
-        CallerEndpoints, RouteWebhook, WebhookClient,
+        CallerEndpoints, RouteWebhook, Server, WebhookClient,
         file::Section,
         secret::secret,
         value::{
@@ -17,10 +17,10 @@ use crate::{
     },
     model::{
         address_guard::{AddressGuard, Rules},
-        policy::WebhookPolicy,
+        policy::{WebhookBody, WebhookPolicy},
         run::RunState,
         secret::Secret,
-        signature::read_secret,
+        signature::{SigningKey, read_secret},
     },
 };
 
@@ -43,7 +43,6 @@ const GENERAL: [&str; 9] = [
 /// `[webhook]`, but for what a route may override.
 pub(super) fn client(section: &Section<'_>) -> WebhookClient {
     let wait = || duration(Duration::from_millis(1)..=HALF_A_DAY);
-    section.later("ed25519_keys");
     let client = WebhookClient {
         connect_timeout: section.get("connect_timeout", wait()),
         timeout: section.get("timeout", wait()),
@@ -53,6 +52,7 @@ pub(super) fn client(section: &Section<'_>) -> WebhookClient {
         allow_networks: section.get("allow_networks", list(network)),
         allow_hosts: section.get("allow_hosts", list(allowed_host)),
         https_only: section.get("https_only", boolean),
+        ed25519_keys: section.get("ed25519_keys", list(ed25519_key(section))),
         own_addresses: Vec::new(),
     };
     if client.connect_timeout > client.timeout {
@@ -76,30 +76,39 @@ fn allowed_host(value: &Value<'_>) -> Converted<String> {
 #[derive(Debug, Clone)]
 pub(super) struct Common {
     pub(super) policy: WebhookPolicy,
+    /// What `body = "auto"` goes by.
+    thin_above: u64,
     pub(super) webhook: RouteWebhook,
 }
 
 impl Common {
     /// As `[webhook]` has it.
-    pub(super) fn general(section: &Section<'_>, client: &WebhookClient) -> Self {
+    pub(super) fn general(section: &Section<'_>, client: &WebhookClient, server: &Server) -> Self {
+        let thin_above = section.get("thin_above", size(0));
         let common = Self {
             policy: WebhookPolicy {
                 on: section.get("on", states()),
                 schedule: section.get("schedule", schedule),
+                body: with_size(section.get("body", one_of(BODIES)), thin_above),
             },
+            thin_above,
             webhook: RouteWebhook {
                 endpoint: None,
                 caller_endpoints: section.get("caller_endpoints", one_of(CALLERS)),
                 signing_secrets: section.get("signing_secrets", list(signing_secret(section))),
             },
         };
-        later(section);
-        common.check(section, client);
+        common.check(section, client, server);
         common
     }
 
     /// As a route has it: `[route.webhook]` over `[webhook]`.
-    pub(super) fn of_route(&self, section: &Section<'_>, client: &WebhookClient) -> Self {
+    pub(super) fn of_route(
+        &self,
+        section: &Section<'_>,
+        client: &WebhookClient,
+        server: &Server,
+    ) -> Self {
         let mut common = self.clone();
         if let Some(on) = section.optional("on", states()) {
             common.policy.on = on;
@@ -113,8 +122,14 @@ impl Common {
         if let Some(secrets) = section.optional("signing_secrets", list(signing_secret(section))) {
             common.webhook.signing_secrets = secrets;
         }
+        if let Some(thin_above) = section.optional("thin_above", size(0)) {
+            common.thin_above = thin_above;
+        }
+        if let Some(body) = section.optional("body", one_of(BODIES)) {
+            common.policy.body = body;
+        }
+        common.policy.body = with_size(common.policy.body, common.thin_above);
         common.webhook.endpoint = section.optional("endpoint", |value| endpoint(value, client));
-        later(section);
         for key in GENERAL {
             if section.written(key) {
                 section.complain(
@@ -123,11 +138,15 @@ impl Common {
                 );
             }
         }
-        common.check(section, client);
+        common.check(section, client, server);
         common
     }
 
-    fn check(&self, section: &Section<'_>, client: &WebhookClient) {
+    fn check(&self, section: &Section<'_>, client: &WebhookClient, server: &Server) {
+        let links = self.policy.body.links() && section.has("body");
+        if links && server.public_prefix.is_empty() {
+            section.complain("body", "links to responses below `server.public_prefix`, which is off; write a prefix there, or \"raw\" or \"envelope\" here");
+        }
         let listed = self.webhook.caller_endpoints == CallerEndpoints::Listed;
         if listed && client.allow_hosts.is_empty() && section.has("caller_endpoints") {
             section.complain("caller_endpoints", "\"listed\" allows the names in `webhook.allow_hosts`, and there are none; write some there, or \"off\"");
@@ -141,10 +160,19 @@ const CALLERS: &[(&str, CallerEndpoints)] = &[
     ("off", CallerEndpoints::Off),
 ];
 
-/// Bodies other than the raw one come in a later version.
-fn later(section: &Section<'_>) {
-    section.later("body");
-    let _ = section.optional("thin_above", size(0));
+const BODIES: &[(&str, WebhookBody)] = &[
+    ("raw", WebhookBody::Raw),
+    ("envelope", WebhookBody::Envelope),
+    ("thin", WebhookBody::Thin),
+    ("auto", WebhookBody::Auto { thin_above: 0 }),
+];
+
+/// The size is a key of its own, which a route may override alone.
+fn with_size(body: WebhookBody, thin_above: u64) -> WebhookBody {
+    match body {
+        WebhookBody::Auto { .. } => WebhookBody::Auto { thin_above },
+        WebhookBody::Raw | WebhookBody::Envelope | WebhookBody::Thin => body,
+    }
 }
 
 fn states() -> impl Fn(&Value<'_>) -> Converted<Vec<RunState>> {
@@ -175,6 +203,14 @@ fn signing_secret<'s>(section: &'s Section<'_>) -> impl Fn(&Value<'_>) -> Conver
     move |value| {
         read_secret(&secret(value)?)
             .or_else(|error| wrong(value, format!("is no signing secret; {error}")))
+    }
+}
+
+fn ed25519_key<'s>(section: &'s Section<'_>) -> impl Fn(&Value<'_>) -> Converted<SigningKey> + 's {
+    let secret = secret(section.reading);
+    move |value| {
+        SigningKey::read(&secret(value)?)
+            .or_else(|error| wrong(value, format!("is no signing key; {error}")))
     }
 }
 

@@ -14,13 +14,16 @@ use tokio::{
 use super::shelf::{Event, FENCE, Shelf};
 use crate::{
     config::WebhookClient,
-    courier::{Courier, Parts},
+    courier::{
+        Courier, Links, Parts,
+        resolver::{self, Lookup},
+    },
     metrics::Metrics,
     model::{
         delivery::Delivery,
         exchange::{Body, StoredResponse},
         id::RunId,
-        policy::{Policy, Repeat, StatusSet, WebhookPolicy},
+        policy::{Policy, Repeat, StatusSet, WebhookBody, WebhookPolicy},
         run::{Access, Extra, Facts, Progress, ResponseFacts, Run, RunState},
         secret::Secret,
         time::{Clock, Timestamp},
@@ -50,23 +53,33 @@ pub(super) fn settings() -> WebhookClient {
         allow_networks: vec!["127.0.0.0/8".parse().unwrap(), "::1/128".parse().unwrap()],
         allow_hosts: Vec::new(),
         https_only: false,
+        ed25519_keys: Vec::new(),
         own_addresses: Vec::new(),
     }
 }
 
 impl Bench {
     pub(super) fn new(settings: WebhookClient) -> Self {
+        Self::with_lookup(settings, resolver::system())
+    }
+
+    /// Names lead where `lookup` says.
+    pub(super) fn with_lookup(settings: WebhookClient, lookup: Lookup) -> Self {
         let (shelf, events) = Shelf::new();
         let metrics = Metrics::new().unwrap();
-        let courier = Courier::start(Parts {
+        let parts = Parts {
             store: Arc::clone(&shelf) as Arc<_>,
             clock: Arc::new(shelf.clock.clone()),
             metrics: metrics.clone(),
             settings,
             secrets: Arc::new(|_| Arc::new([Secret::new(SIGNING_SECRET)])),
+            links: Links {
+                public_url: "https://api.example".to_owned(),
+                public_prefix: "/_raincheck".to_owned(),
+            },
             runtime: Handle::current(),
-        })
-        .unwrap();
+        };
+        let courier = Courier::start_with(parts, lookup).unwrap();
         Self {
             shelf,
             metrics,
@@ -233,6 +246,7 @@ fn policy() -> Policy {
         webhook: WebhookPolicy {
             on: RunState::ALL.to_vec(),
             schedule: [0, 5, 300].map(Duration::from_secs).to_vec(),
+            body: WebhookBody::Raw,
         },
     }
 }

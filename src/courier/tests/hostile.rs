@@ -150,14 +150,54 @@ async fn a_head_that_trickles_or_never_ends_times_out() {
         failure_of(&mut bench, &endpoint).await,
         DeliveryError::Timeout
     );
-    let continuing = bench
-        .receiver(|stream| endlessly(stream, b"HTTP/1.1 100 Continue\r\n\r\n".to_vec()))
+    for interim in [
+        "HTTP/1.1 100 Continue\r\n\r\n",
+        "HTTP/1.1 102 Processing\r\n\r\n",
+        "HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\n\r\n",
+    ] {
+        let flooding = bench
+            .receiver(move |stream| endlessly(stream, interim.as_bytes().to_vec()))
+            .await;
+        let endpoint = format!("http://{flooding}/");
+        let failed = failure_of(&mut bench, &endpoint).await;
+        assert_eq!(failed, DeliveryError::Timeout, "{interim}");
+    }
+}
+
+#[tokio::test]
+async fn a_thousand_interim_answers_are_no_answer() {
+    let mut bench = Bench::new(settings());
+    let interim = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </>\r\n\r\n";
+    let answer = interim.repeat(500) + "HTTP/1.1 204 No Content\r\n\r\n";
+    let address = bench.answering(answer.leak()).await;
+    let status = status_of(&mut bench, &format!("http://{address}/")).await;
+    assert_eq!(status, 204);
+}
+
+#[tokio::test]
+async fn a_body_of_one_byte_a_second_is_not_waited_for() {
+    let mut bench = Bench::new(settings());
+    let address = bench
+        .receiver(|mut stream| async move {
+            read_request(&mut stream).await;
+            let head = b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n";
+            stream.write_all(head).await.unwrap();
+            let mut tick = tokio::time::interval(Duration::from_secs(1));
+            loop {
+                tick.tick().await;
+                if stream.write_all(b"x").await.is_err() {
+                    return;
+                }
+            }
+        })
         .await;
-    let endpoint = format!("http://{continuing}/");
-    assert_eq!(
-        failure_of(&mut bench, &endpoint).await,
-        DeliveryError::Timeout
-    );
+    let (_, attempt) = bench.deliver(&format!("http://{address}/")).await;
+    assert!(matches!(
+        attempt.outcome,
+        DeliveryOutcome::Answered { status: 200, .. }
+    ));
+    assert!(attempt.took < Duration::from_secs(3), "{:?}", attempt.took);
+    assert!(attempt.excerpt.starts_with('x'));
 }
 
 #[tokio::test]
@@ -285,6 +325,28 @@ async fn a_redirect_is_a_failure_and_never_followed() {
         assert_eq!(run.delivery.unwrap().state, DeliveryState::Pending);
     }
     assert!(connections.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn a_redirect_to_itself_is_asked_once() {
+    let mut bench = Bench::new(settings());
+    let (asked, mut requests) = mpsc::unbounded_channel();
+    let address = bench
+        .receiver(move |mut stream| {
+            let asked = asked.clone();
+            async move {
+                while !read_request(&mut stream).await.is_empty() {
+                    asked.send(()).unwrap();
+                    let back = b"HTTP/1.1 308 Here\r\nLocation: /\r\nContent-Length: 0\r\n\r\n";
+                    stream.write_all(back).await.unwrap();
+                }
+            }
+        })
+        .await;
+    let status = status_of(&mut bench, &format!("http://{address}/")).await;
+    assert_eq!(status, 308);
+    assert_eq!(requests.try_recv(), Ok(()));
+    assert!(requests.try_recv().is_err());
 }
 
 #[tokio::test]

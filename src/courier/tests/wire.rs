@@ -15,7 +15,7 @@ use crate::model::{
 use crate::store::Store;
 
 /// A receiver that keeps what it gets and answers 200.
-async fn recording(bench: &mut Bench) -> (String, mpsc::UnboundedReceiver<Vec<u8>>) {
+pub(super) async fn recording(bench: &mut Bench) -> (String, mpsc::UnboundedReceiver<Vec<u8>>) {
     let (kept, requests) = mpsc::unbounded_channel();
     let address = bench
         .receiver(move |mut stream| {

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::policy::WebhookBody;
 
 const START: Timestamp = Timestamp::from_millis(1_700_000_000_000);
 
@@ -10,6 +11,7 @@ fn policy(schedule: &[Duration]) -> WebhookPolicy {
     WebhookPolicy {
         on: Vec::new(),
         schedule: schedule.to_vec(),
+        body: WebhookBody::Raw,
     }
 }
 

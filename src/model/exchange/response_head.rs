@@ -1,7 +1,19 @@
 //! The head of a stored response, between its HTTP/1.1 text and its parts.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use http::{
+    HeaderMap, HeaderName, HeaderValue, StatusCode,
+    header::{SET_COOKIE, STRICT_TRANSPORT_SECURITY},
+};
+
+/// Headers that act on the application's whole origin and not on one response: whoever shows the response elsewhere
+/// withholds them.
+pub const OF_THE_ORIGIN: [HeaderName; 4] = [
+    SET_COOKIE,
+    HeaderName::from_static("clear-site-data"),
+    HeaderName::from_static("alt-svc"),
+    STRICT_TRANSPORT_SECURITY,
+];
 
 /// Status and headers of a stored response. Repeated header lines stay repeated, and values may be any bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::model::{
     id::RunId,
-    policy::{Policy, StatusSet, WebhookPolicy},
+    policy::{Policy, StatusSet, WebhookBody, WebhookPolicy},
     run::{Access, Extra, Facts, Progress, RunState},
 };
 
@@ -25,6 +25,7 @@ fn run(method: &str, repeat: Repeat, attempts: u32) -> Run {
         webhook: WebhookPolicy {
             on: RunState::ALL.to_vec(),
             schedule: vec![Duration::ZERO],
+            body: WebhookBody::Raw,
         },
     };
     Run {

@@ -26,6 +26,7 @@ pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_raincheck");
 /// A configuration in the making.
 pub(crate) struct Setup {
     table: Table,
+    environment: Vec<(String, String)>,
     folder: TempDir,
 }
 
@@ -54,23 +55,22 @@ impl Setup {
             store = folder.path().join("store")
         );
         let table = text.parse().expect("toml");
-        Self { table, folder }
+        Self {
+            table,
+            environment: Vec::new(),
+            folder,
+        }
     }
 
     /// Sets a key by its path; `route` is the first route.
     pub(crate) fn set(mut self, path: &str, value: impl Into<toml::Value>) -> Self {
-        let mut steps: Vec<&str> = path.split('.').collect();
-        let key = steps.pop().expect("a key");
-        let mut table = &mut self.table;
-        for step in steps {
-            let next = table.entry(step).or_insert_with(|| Table::new().into());
-            table = match next {
-                toml::Value::Array(all) => all[0].as_table_mut(),
-                one => one.as_table_mut(),
-            }
-            .expect("a table");
-        }
-        table.insert(key.to_owned(), value.into());
+        set(&mut self.table, path, value.into());
+        self
+    }
+
+    /// Sets an environment variable of the program.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
         self
     }
 
@@ -104,6 +104,7 @@ impl Setup {
     pub(crate) fn start(self) -> Raincheck {
         let mut raincheck = Raincheck {
             table: self.table,
+            environment: self.environment,
             public: "127.0.0.1:0".parse().expect("address"),
             admin: "127.0.0.1:0".parse().expect("address"),
             child: None,
@@ -116,9 +117,24 @@ impl Setup {
     }
 }
 
+fn set(mut table: &mut Table, path: &str, value: toml::Value) {
+    let mut steps: Vec<&str> = path.split('.').collect();
+    let key = steps.pop().expect("a key");
+    for step in steps {
+        let next = table.entry(step).or_insert_with(|| Table::new().into());
+        table = match next {
+            toml::Value::Array(all) => all[0].as_table_mut(),
+            one => one.as_table_mut(),
+        }
+        .expect("a table");
+    }
+    table.insert(key.to_owned(), value);
+}
+
 /// The running program.
 pub(crate) struct Raincheck {
     table: Table,
+    environment: Vec<(String, String)>,
     public: SocketAddr,
     admin: SocketAddr,
     child: Option<Child>,
@@ -171,6 +187,7 @@ impl Raincheck {
         let mut child = Command::new(PROGRAM)
             .args(["serve", "--config"])
             .arg(&file)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .current_dir(self.folder.path())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("log"))
@@ -188,6 +205,11 @@ impl Raincheck {
             self.child = Some(child);
         }
         code
+    }
+
+    /// Sets a key for the next start, as [`Setup::set`] does.
+    pub(crate) fn set(&mut self, path: &str, value: impl Into<toml::Value>) {
+        set(&mut self.table, path, value.into());
     }
 
     pub(crate) fn public(&self) -> SocketAddr {
