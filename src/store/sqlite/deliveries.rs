@@ -36,7 +36,7 @@ impl Verb for ClaimDeliveries {
             {
                 continue;
             }
-            tx.write(&Mark::of(&run, None), &run, Some(fence))?;
+            tx.hold(&run, fence)?;
             claimed.push(DeliveryClaim {
                 response: row::read_response(tx.db, run.id.key())?,
                 endpoint: run.facts.webhook_endpoint.clone().unwrap_or_default(),
@@ -71,7 +71,7 @@ impl Verb for SettleDelivery {
     const PATIENT: bool = true;
 
     fn apply(&self, tx: &mut Tx<'_>) -> Result<Self::Outcome> {
-        if !tx.write(&self.before, &self.run, None)? {
+        if !tx.write_delivery(&self.before, &self.run, None)? {
             return tx.why_not(self.run.id, true).map(Err);
         }
         let state = self.run.delivery.as_ref().map(|delivery| delivery.state);
@@ -119,7 +119,7 @@ impl Verb for ExpireDeliveries {
                 .as_mut()
                 .is_some_and(|delivery| delivery.give_up(&policy.webhook, self.now));
             if over {
-                tx.write(&before, &run, None)?;
+                tx.write_delivery(&before, &run, None)?;
                 ended.push(run);
             }
         }
@@ -154,7 +154,7 @@ impl Redeliver {
             return Ok(Redelivered::UnderWay(Box::new(run)));
         }
         delivery.begin_again(self.now);
-        tx.write(&before, &run, None)?;
+        tx.write_delivery(&before, &run, None)?;
         Ok(Redelivered::Now(Box::new(run)))
     }
 }
