@@ -18,6 +18,7 @@ mod harness;
 mod http2;
 mod idempotency;
 mod looking;
+mod packaging;
 mod pass_through;
 mod refusals;
 mod repeating;
