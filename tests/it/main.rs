@@ -24,6 +24,7 @@ mod http2;
 mod idempotency;
 mod listening;
 mod looking;
+mod packaging;
 mod pass_through;
 mod refusals;
 mod repeating;

@@ -145,6 +145,25 @@ fn queued_runs_survive_and_keep_their_order() {
 }
 
 #[test]
+fn a_run_that_a_start_finds_interrupted_is_counted() {
+    let gate = Gate::shut();
+    let wait = gate.clone();
+    let upstream = Server::new(move |_, answer| {
+        wait.wait();
+        answer.ok("")
+    });
+    let mut proxy = Setup::new(&upstream).start();
+    let run = proxy.run(&Ask::post("/?async=true", "x"));
+    upstream.wait_for(1);
+    proxy.kill();
+    gate.open();
+    proxy.start();
+    assert_eq!(proxy.finished(&run)["reason"], "interrupted");
+    let labels = [("route", "app"), ("reason", "interrupted")];
+    assert_eq!(proxy.metric("raincheck_runs_finished_total", &labels), 1.0);
+}
+
+#[test]
 fn a_finished_runs_response_survives() {
     let upstream = Server::fixed(200, "kept");
     let mut proxy = Setup::new(&upstream).start();

@@ -8,11 +8,14 @@ use super::{
     shared::Unfinished,
     transaction::{AttemptOf, Mark, Tx},
 };
-use crate::model::{
-    attempt::RunAttempt,
-    retry::{self, Next, Outcome},
-    run::RunState,
-    time::Timestamp,
+use crate::{
+    metrics::Metrics,
+    model::{
+        attempt::RunAttempt,
+        retry::{self, Next, Outcome},
+        run::{Reason, Run, RunState},
+        time::Timestamp,
+    },
 };
 
 /// Runs that were under way are queued again or ended, as the one rule of repeats says; deliveries that were under way
@@ -37,6 +40,7 @@ pub(super) fn recover(tx: &mut Tx<'_>, now: Timestamp) -> Result<()> {
             Next::End(end) => {
                 tracing::warn!(run = %run.id, "a run was interrupted and may not be repeated");
                 end_unasked(tx, &mut run, holder, end, now)?;
+                count(&tx.shared.metrics, &run);
             }
             Next::Again { due } => {
                 queue_again(&mut run, due, now);
@@ -45,6 +49,15 @@ pub(super) fn recover(tx: &mut Tx<'_>, now: Timestamp) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Counts a run that ended here: nobody else hears of it.
+fn count(metrics: &Metrics, run: &Run) {
+    let reason = run.reason.map_or("", Reason::as_str);
+    metrics
+        .runs_finished
+        .with_label_values(&[&run.policy.route, run.state.as_str(), reason])
+        .inc();
 }
 
 /// Reads the numbers of unfinished runs.
