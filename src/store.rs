@@ -18,6 +18,8 @@ use crate::model::{
     time::Timestamp,
 };
 
+pub use changes::{Changes, Waiter};
+
 /// A store of runs.
 #[async_trait]
 pub trait Store: Send + Sync + 'static {
@@ -302,6 +304,8 @@ pub struct Notices {
     pub runs: Notify,
     /// A delivery is pending that nobody has claimed.
     pub deliveries: Notify,
+    /// A run has changed, for those who wait for it.
+    pub changes: Changes,
 }
 
 /// Why no run can be accepted.
@@ -354,6 +358,7 @@ pub enum StoreError {
     Closed,
 }
 
+mod changes;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod ending;

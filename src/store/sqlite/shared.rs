@@ -70,6 +70,7 @@ impl Shared {
         if effects.pending {
             self.notices.deliveries.notify_waiters();
         }
+        self.notices.changes.tell(&effects.runs);
         self.chores.remove(effects.orphans);
     }
 }

@@ -43,6 +43,8 @@ pub(super) struct Effects {
     pub(super) queued: bool,
     /// Deliveries are pending that nobody holds.
     pub(super) pending: bool,
+    /// Runs that changed, for those who wait for them.
+    pub(super) runs: Vec<RunId>,
     /// Spool files that no row names any more.
     pub(super) orphans: Vec<String>,
 }
@@ -200,6 +202,7 @@ impl Tx<'_> {
             entry.0.get_or_insert_with(|| Arc::clone(&run.policy));
         }
         self.effects.changed = true;
+        self.effects.runs.push(run.id);
         self.effects.queued |= run.state == RunState::Queued;
         self.effects.pending |=
             holder.is_none() && matches!(after.delivery, Some((DeliveryState::Pending, _)));
