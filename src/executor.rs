@@ -1,6 +1,7 @@
 //! How a run is carried out: slots and queue of each route, one attempt after the other, and what becomes of the run.
 
 use std::{
+    net::SocketAddr,
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -25,7 +26,7 @@ use crate::{
 use attempt::Begin;
 use lane::Lanes;
 
-pub use host::Hosted;
+pub use host::{Hosted, end_once};
 pub use lane::Slot;
 pub use mark::{Contact, RunMark};
 pub use tee::{Ending, Heard, Listener, Piece, Tee, tee};
@@ -47,7 +48,8 @@ pub trait Upstream: Send + Sync + 'static {
     async fn attempt(&self, claim: &RunClaim, contact: &Arc<Contact>) -> Attempted;
 
     /// Sends a caller's request, of which nobody knows yet whether it becomes a run. The session is that of its caller.
-    fn pass(&self, session: &ServerSession, call: Call) -> Passage;
+    /// None if the session cannot be read.
+    async fn pass(&self, session: &ServerSession, call: Call) -> Option<Passage>;
 
     /// Goes on with a passage as the first attempt of the run that its request has become.
     async fn take_over(&self, claim: &RunClaim, passage: Passage) -> Attempted;
@@ -64,6 +66,8 @@ pub struct Call {
     pub head: Box<RequestHeader>,
     /// Whether a body follows.
     pub has_body: bool,
+    /// Who sent it.
+    pub client: Option<SocketAddr>,
     /// Whether it came over TLS.
     pub tls: bool,
 }
@@ -172,8 +176,8 @@ impl Executor {
     }
 
     /// Sends a caller's request that may become a run; none if there is no way to the application yet.
-    pub fn pass(&self, session: &ServerSession, call: Call) -> Option<Passage> {
-        Some(self.0.upstream.get()?.pass(session, call))
+    pub async fn pass(&self, session: &ServerSession, call: Call) -> Option<Passage> {
+        self.0.upstream.get()?.pass(session, call).await
     }
 
     /// Makes room for a run whose request is under way already, before it is stored; none while draining. It takes a

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use ipnet::IpNet;
 use pingora::{
     Error, ErrorType,
@@ -22,7 +23,7 @@ use self::{
 use crate::{
     api::PublicApi,
     config,
-    executor::RunMark,
+    executor::{RunMark, end_once},
     gate::{
         Gate, Verdict,
         respond::{self, Manner},
@@ -238,6 +239,17 @@ impl ProxyHttp for Proxy {
             tls,
         };
         forwarding::forward(request, sender, &self.0.parts.trusted)
+    }
+
+    async fn request_body_filter(
+        &self,
+        _session: &mut Session,
+        body: &mut Option<Bytes>,
+        end_of_stream: bool,
+        _ctx: &mut Ctx,
+    ) -> pingora::Result<()> {
+        end_once(body, end_of_stream);
+        Ok(())
     }
 
     async fn upstream_response_filter(

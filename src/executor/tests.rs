@@ -64,7 +64,7 @@ impl Upstream for Gated {
         outcome.into()
     }
 
-    fn pass(&self, _session: &ServerSession, _call: Call) -> Passage {
+    async fn pass(&self, _session: &ServerSession, _call: Call) -> Option<Passage> {
         unreachable!("no caller waits in these tests")
     }
 

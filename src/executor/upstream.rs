@@ -6,10 +6,14 @@
 use std::{io, sync::Arc};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use pingora::{
     Error,
     http::ResponseHeader,
-    protocols::http::{HttpTask, ServerSession, subrequest::server::SubrequestHandle},
+    protocols::http::{
+        HttpTask, ServerSession,
+        subrequest::server::{HttpSession as SubrequestSession, SubrequestHandle},
+    },
     proxy::{
         HttpProxy, ProxyHttp, Session, Subrequest, http_proxy,
         subrequest::{BodyMode, Ctx},
@@ -37,6 +41,9 @@ mod replay;
 mod verdict;
 
 pub use passage::Passage;
+
+/// A head that is replaced before anybody looks at it.
+const ANY_HEAD: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
 
 /// The mark of a run's own pass, if the session is one.
 pub fn run_mark(session: &Session) -> Option<&RunMark> {
@@ -78,7 +85,9 @@ where
         claim: &RunClaim,
     ) -> Result<(ServerSession, SubrequestHandle), Outcome> {
         let head = head::of_attempt(claim, &self.store.identity().loop_id);
-        let mut caller = ServerSession::new_http1(Box::new(Replay::new(head, &claim.request)));
+        let request = &claim.request;
+        let replay = Replay::new(head, request.client, request.tls);
+        let mut caller = ServerSession::new_http1(Box::new(replay));
         match caller.read_request().await {
             Ok(true) => {}
             Ok(false) | Err(_) => {
@@ -86,8 +95,7 @@ where
                 return Err(Outcome::Internal);
             }
         }
-        let (session, handle) =
-            pingora::protocols::http::subrequest::server::HttpSession::new_from_session(&caller);
+        let (session, handle) = SubrequestSession::new_from_session(&caller);
         Ok((ServerSession::new_subrequest(session), handle))
     }
 
@@ -227,7 +235,7 @@ where
         }
     }
 
-    fn pass(&self, session: &ServerSession, call: Call) -> Passage {
+    async fn pass(&self, session: &ServerSession, call: Call) -> Option<Passage> {
         let contact = Arc::new(Contact::before_run(call.head));
         let mark = RunMark {
             id: call.id,
@@ -237,17 +245,25 @@ where
             contact: Arc::clone(&contact),
         };
         let context = context(mark, call.has_body);
-        let (session, handle) =
-            pingora::protocols::http::subrequest::server::HttpSession::new_from_session(session);
+        let (session, handle) = match session {
+            ServerSession::H2(_) => {
+                // The pipeline cannot read its head as text. It need not: another one takes its place.
+                let replay = Replay::new(Bytes::from_static(ANY_HEAD), call.client, call.tls);
+                let mut caller = ServerSession::new_http1(Box::new(replay));
+                caller.read_request().await.ok()?;
+                SubrequestSession::new_from_session(&caller)
+            }
+            other => SubrequestSession::new_from_session(other),
+        };
         let session = Box::new(ServerSession::new_subrequest(session));
         let pass = Arc::clone(&self.front).process_subrequest(session, Box::new(context));
-        Passage {
+        Some(Passage {
             pass: Some(pass),
             tasks: handle.rx,
             body: handle.tx,
             error: handle.subreq_proxy_error,
             contact,
-        }
+        })
     }
 
     async fn take_over(&self, claim: &RunClaim, passage: Passage) -> Attempted {

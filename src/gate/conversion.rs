@@ -82,9 +82,10 @@ impl Inner {
             route: settings.policy.route.clone(),
             head: outgoing(session, patience.honoured),
             has_body: !session.is_body_empty(),
+            client: order.client,
             tls: order.tls,
         };
-        let Some(passage) = self.parts.executor.pass(session, call) else {
+        let Some(passage) = self.parts.executor.pass(session, call).await else {
             return Verdict::Pass;
         };
         let kept = self.begin_to_keep(session, &order, patience);
@@ -171,10 +172,14 @@ impl Inner {
                 Next::Request(Ok(_)) if whole => {}
                 Next::Request(Ok(piece)) => {
                     let end = piece.is_none() || session.is_body_done();
+                    // An empty piece would be sent as a chunk of no bytes, which is the last one.
+                    let piece = piece.filter(|piece| !piece.is_empty());
                     if let Some(piece) = &piece {
                         watched.kept.add(piece.clone()).await;
                     }
-                    feeder.feed(HttpTask::Body(piece, end));
+                    if piece.is_some() || end {
+                        feeder.feed(HttpTask::Body(piece, end));
+                    }
                 }
                 Next::Request(Err(error)) if error.etype() == &ErrorType::ConnectError => {
                     session.set_keepalive(None);

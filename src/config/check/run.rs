@@ -67,6 +67,10 @@ fn convert_after(section: &Section<'_>, grace: Duration) -> Option<Duration> {
     let key = "convert_after";
     let after = section.get(key, |value: &Value<'_>| match value.get_ref().as_str() {
         Some("off") => Ok(None),
+        Some(text) if humantime::parse_duration(text).is_err() => {
+            let write = "a number and a unit, \"30s\" or \"2m\", or \"off\"";
+            wrong(value, mistyped(value, "a duration", write))
+        }
         _ => duration(Duration::from_millis(1)..=HALF_A_DAY)(value).map(Some),
     })?;
     if section.is_right(key) && section.is_right("response_grace_period") && after >= grace {
