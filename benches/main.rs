@@ -12,6 +12,7 @@
 
 mod accept;
 mod bare;
+mod conversion;
 mod full_store;
 mod load;
 #[path = "common/memory_store.rs"]
@@ -22,6 +23,7 @@ mod process;
 mod proxies;
 mod resident;
 mod runs;
+mod waiting;
 
 /// The real binary's allocator, for all that is compared with it.
 #[global_allocator]
@@ -38,12 +40,15 @@ fn main() {
         ["bare", address, peer] => bare::serve(address, peer, 2),
         ["memory", file] => accept::serve(file),
         ["accept"] => run(accept::compare()),
+        ["conversion"] => run(conversion::compare()),
         ["full_store"] => run(full_store::compare()),
         ["pass_through"] => run(pass_through::compare()),
         ["resident"] => run(resident::measure()),
         ["runs"] => run(runs::compare()),
+        ["waiting"] => run(waiting::measure()),
         _ => eprintln!(
-            "say which: cargo bench --bench figures -- accept | full_store | pass_through | resident | runs"
+            "say which: cargo bench --bench figures -- accept | conversion | full_store | pass_through | resident | \
+             runs | waiting"
         ),
     }
 }
