@@ -12,6 +12,7 @@
 
 mod accept;
 mod bare;
+mod conversion;
 mod deliveries;
 mod full_store;
 mod load;
@@ -24,6 +25,7 @@ mod proxies;
 mod resident;
 mod runs;
 mod trigger;
+mod waiting;
 
 /// The real binary's allocator, for all that is compared with it.
 #[global_allocator]
@@ -40,14 +42,17 @@ fn main() {
         ["bare", address, peer] => bare::serve(address, peer, 2),
         ["memory", file] => accept::serve(file),
         ["accept"] => run(accept::compare()),
+        ["conversion"] => run(conversion::compare()),
         ["deliveries"] => run(deliveries::compare()),
         ["full_store"] => run(full_store::compare()),
         ["pass_through"] => run(pass_through::compare()),
         ["resident"] => run(resident::measure()),
         ["runs"] => run(runs::compare()),
         ["trigger"] => trigger::measure(),
+        ["waiting"] => run(waiting::measure()),
         _ => eprintln!(
-            "say which: cargo bench --bench figures -- accept | deliveries | full_store | pass_through | resident | runs | trigger"
+            "say which: cargo bench --bench figures -- accept | conversion | deliveries | full_store | pass_through | \
+             resident | runs | trigger | waiting"
         ),
     }
 }

@@ -135,20 +135,6 @@ impl<'a> Section<'a> {
         self.optional(key, convert)
     }
 
-    /// A key that only a later version honours: its default is accepted, nothing else.
-    pub(super) fn later(&self, key: &'static str) {
-        let Some(written) = self.find(key) else {
-            return;
-        };
-        let default = self.defaults.and_then(|defaults| defaults.get(key));
-        if !default.is_some_and(|default| value::same(written, default)) {
-            let shown = value::shown(written);
-            let message =
-                format!("{shown} is something that this version cannot do yet; leave the key out");
-            self.complain(key, message);
-        }
-    }
-
     /// A table within this one, if it is there.
     pub(super) fn child(&self, key: &'static str) -> Option<Self> {
         let value = self.find(key)?;

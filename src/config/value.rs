@@ -52,13 +52,6 @@ pub(super) fn shown(value: &Value<'_>) -> String {
     }
 }
 
-/// Whether two simple values are the same.
-pub(super) fn same(one: &Value<'_>, other: &Value<'_>) -> bool {
-    let simple = !matches!(one.get_ref(), DeValue::Table(_))
-        && one.get_ref().as_array().is_none_or(|list| list.is_empty());
-    simple && shown(one) == shown(other)
-}
-
 pub(super) fn text<'v>(value: &'v Value<'_>) -> Converted<&'v str> {
     match value.get_ref().as_str() {
         Some(text) => Ok(text),

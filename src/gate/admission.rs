@@ -9,10 +9,11 @@ use super::{
     Inner, endpoint,
     function::{self, Function},
     idempotency, origin,
+    patience::Patience,
     trigger::{self, Asked},
 };
 use crate::{
-    config::RunSettings,
+    config::{OnSlow, RunSettings},
     model::{
         dialect::{Dialect, Head, Place},
         problem::{Code, Problem},
@@ -25,6 +26,17 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// Seconds after which a caller may try again that met a full store or a full route.
 const AGAIN: u32 = 5;
+
+/// What is done with a request.
+#[derive(Debug)]
+pub(super) enum Admitted {
+    /// It asks for no run.
+    Pass,
+    /// It becomes a run, if it is not answered in time.
+    Watch(Order, Patience),
+    /// It becomes a run.
+    Run(Order),
+}
 
 /// A run that may be made, once its body is there.
 #[derive(Debug)]
@@ -49,21 +61,27 @@ pub(super) struct Order {
     pub(super) client: Option<SocketAddr>,
     /// Whether it came over TLS.
     pub(super) tls: bool,
+    /// How long its caller waits for the response itself; none for one that gets its 202 at once, and for a
+    /// synchronous call that waits as long as it takes.
+    pub(super) patience: Option<Patience>,
+    /// Whether it is passed on before it is a run: a repeat is then the same request, to the byte.
+    pub(super) passed_on: bool,
 }
 
 impl Inner {
-    /// None if the request asks for no run.
+    /// Whether the request asks for a run, or may become one.
     pub(super) fn admit(
         &self,
         session: &mut ServerSession,
         settings: &RunSettings,
-    ) -> Result<Option<Order>, Problem> {
-        let request = session.req_header();
-        let upgrades = request.method == Method::CONNECT
-            || session.is_upgrade_req() && !only_offers_http2(&request.headers);
-        let (dialect, place) = match trigger::asked(&head_of(request), settings)? {
-            Asked::Nothing => return Ok(None),
-            Asked::Always(_) if upgrades => return Ok(None),
+    ) -> Result<Admitted, Problem> {
+        let upgrades = upgrades(session);
+        let (dialect, place) = match trigger::asked(&head_of(session.req_header()), settings)? {
+            Asked::Nothing | Asked::Always(_) if upgrades => return Ok(Admitted::Pass),
+            Asked::Nothing if trigger::is_preflight(&head_of(session.req_header())) => {
+                return Ok(Admitted::Pass);
+            }
+            Asked::Nothing => return Ok(self.admit_plain(session, settings)),
             Asked::Always(dialect) => (Some(dialect), None),
             Asked::Run(dialect) => (Some(dialect), Some(dialect.place)),
             Asked::Told => (None, None),
@@ -72,7 +90,43 @@ impl Inner {
             let detail = "An upgrade (WebSocket) or CONNECT cannot be a run; ask without the run's parameters.";
             return Err(Problem::new(Code::UpgradeNotARun, detail));
         }
-        self.check(session, settings, dialect, place).map(Some)
+        let order = self.check(session, settings, dialect, place)?;
+        let is_told = order.endpoint.is_some() || settings.webhook.endpoint.is_some();
+        Ok(match order.patience {
+            // Without a webhook, one that is answered in time need not be a run at all.
+            Some(patience) if order.dialect.is_some() && !is_told => {
+                let passed_on = true;
+                Admitted::Watch(Order { passed_on, ..order }, patience)
+            }
+            Some(_) | None => Admitted::Run(order),
+        })
+    }
+
+    /// A request that asks for no run: it becomes one only if its route converts slow ones.
+    fn admit_plain(&self, session: &ServerSession, settings: &RunSettings) -> Admitted {
+        let request = session.req_header();
+        let Some(patience) = Patience::of_plain(&request.headers, settings) else {
+            return Admitted::Pass;
+        };
+        let order = Order {
+            dialect: Some(patience.dialect),
+            place: None,
+            function: Function::default(),
+            endpoint: None,
+            depth: marks(&request.headers, &self.parts.store.identity().loop_id),
+            key: None,
+            expects_continue: expects_continue(&request.headers),
+            length: declared_length(&request.headers),
+            client: client(session),
+            tls: is_tls(session),
+            patience: Some(patience),
+            passed_on: true,
+        };
+        if patience.then == OnSlow::GatewayTimeout || self.may_convert(&order) {
+            Admitted::Watch(order, patience)
+        } else {
+            Admitted::Pass
+        }
     }
 
     /// The checks on a request that asks for a run, in the order of the contract.
@@ -85,12 +139,7 @@ impl Inner {
     ) -> Result<Order, Problem> {
         let request = session.req_header();
         let headers = &request.headers;
-        let client = session
-            .client_addr()
-            .and_then(|address| address.as_inet().copied());
-        let tls = session
-            .digest()
-            .is_some_and(|digest| digest.ssl_digest.is_some());
+        let (client, tls) = (client(session), is_tls(session));
         let head = head_of(request);
         let function = function::of(&head, settings, dialect)?;
         let asked = endpoint::Asked {
@@ -111,6 +160,11 @@ impl Inner {
             Some(_) => idempotency::key_of(headers, &settings.idempotency_header)?,
             None => None,
         };
+        let patience = match dialect {
+            Some(asked) => Patience::of_run(headers, settings, asked, key.is_some()),
+            None => Patience::of_plain(headers, settings)
+                .filter(|patience| patience.then == OnSlow::Convert),
+        };
         Ok(Order {
             dialect,
             place,
@@ -122,14 +176,13 @@ impl Inner {
             length,
             client,
             tls,
+            patience,
+            passed_on: false,
         })
     }
 
     fn check_length(&self, headers: &HeaderMap) -> Result<Option<u64>, Problem> {
-        let declared = headers
-            .get(header::CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok()?.trim().parse().ok());
-        match declared {
+        match declared_length(headers) {
             Some(length) if length > self.limits.request_body => Err(self.too_large(Some(length))),
             length => Ok(length),
         }
@@ -162,7 +215,8 @@ impl Inner {
         Ok(depth)
     }
 
-    fn check_room(&self, route: &str) -> Result<(), Problem> {
+    /// Whether the route and the store take another run.
+    pub(super) fn check_room(&self, route: &str) -> Result<(), Problem> {
         let store = &self.parts.store;
         let limit = self.limits.unfinished_runs;
         if store.unfinished(route) >= limit {
@@ -197,6 +251,28 @@ fn only_offers_http2(headers: &HeaderMap) -> bool {
         .get_all(header::UPGRADE)
         .iter()
         .all(|offer| offer.as_bytes().eq_ignore_ascii_case(b"h2c"))
+}
+
+/// Whether the request asks for another protocol or a tunnel: neither is one request with one response.
+fn upgrades(session: &ServerSession) -> bool {
+    let request = session.req_header();
+    request.method == Method::CONNECT
+        || session.is_upgrade_req() && !only_offers_http2(&request.headers)
+}
+
+fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    let length = headers.get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.trim().parse().ok()
+}
+
+fn client(session: &ServerSession) -> Option<SocketAddr> {
+    session.client_addr()?.as_inet().copied()
+}
+
+fn is_tls(session: &ServerSession) -> bool {
+    session
+        .digest()
+        .is_some_and(|digest| digest.ssl_digest.is_some())
 }
 
 fn expects_continue(headers: &HeaderMap) -> bool {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
-use pingora::{http::RequestHeader, proxy::Session};
+use pingora::{http::RequestHeader, protocols::http::ServerSession, proxy::Session};
 
 use super::{
     Inner,
@@ -18,7 +18,7 @@ use crate::{
     config::RunSettings,
     model::{
         access,
-        dialect::{Dialect, Place, Receipt, named},
+        dialect::{Dialect, Place, Receipt, named, prefer::Honoured},
         exchange::{
             StoredRequest,
             request_head::{self, Received, Surgery},
@@ -44,17 +44,16 @@ impl Inner {
         order: Order,
         taken: Taken,
     ) -> pingora::Result<()> {
-        let Some(dialect) = order.dialect else {
+        let Some(dialect) = order.dialect.filter(|_| order.patience.is_none()) else {
             return self.tell(session, settings, order, taken).await;
         };
         let slot = self.parts.executor.reserve(&settings.policy.route);
-        let mut run = self.new_run(session.req_header(), settings, order, &taken);
+        let mut run = self.new_run(session.req_header(), settings, &order, &taken);
         run.start = slot.is_some();
-        let new = Kept {
-            id: run.id,
+        let new = Stored {
             accepted_at: run.accepted_at,
             call_id: run.facts.extra.call_id.clone(),
-            replayed: false,
+            ..Stored::new(run.id)
         };
         let (kept, dialect) = match self.parts.store.accept(run).await {
             Ok(Accepted::New(claim)) => {
@@ -66,7 +65,7 @@ impl Inner {
             }
             Ok(Accepted::Replayed(run)) => {
                 let dialect = dialect_of(&run, dialect);
-                (Kept::before(*run), dialect)
+                (Stored::before(*run), dialect)
             }
             Ok(Accepted::KeyReused(first)) => {
                 return self
@@ -78,7 +77,7 @@ impl Inner {
             }
         };
         drop(taken);
-        self.answer(session, settings, dialect, &kept).await
+        self.answer(session, settings, dialect, &kept, None).await
     }
 
     pub(super) fn count(&self, settings: &RunSettings, dialect: &str) {
@@ -94,7 +93,7 @@ impl Inner {
         &self,
         request: &RequestHeader,
         settings: &RunSettings,
-        order: Order,
+        order: &Order,
         taken: &Taken,
     ) -> NewRun {
         let store = &self.parts.store;
@@ -113,28 +112,30 @@ impl Inner {
             id: store.next_id(),
             policy: Arc::clone(&settings.policy),
             request: StoredRequest {
-                head: stored_head(request, settings, &order, endpoint.is_some(), taken),
+                head: stored_head(request, settings, order, endpoint.is_some(), taken),
                 body: taken.body.clone(),
                 client: order.client,
                 tls: order.tls,
                 webhook_secret: webhook_secret(headers).filter(|_| endpoint.is_some()),
             },
-            facts: facts(request, settings, &order, access, endpoint),
+            facts: facts(request, settings, order, access, endpoint),
             key,
             accepted_at: self.parts.clock.now(),
             start: false,
         }
     }
 
-    async fn answer(
+    /// Answers 202; it says what is `honoured` if that is not what the dialect says anyway.
+    pub(super) async fn answer(
         &self,
-        session: &mut Session,
+        session: &mut ServerSession,
         settings: &RunSettings,
         dialect: &Dialect,
-        kept: &Kept,
+        kept: &Stored,
+        honoured: Option<Honoured>,
     ) -> pingora::Result<()> {
         let location = self.location(kept.id);
-        let reply = dialect.reply(Receipt {
+        let mut reply = dialect.reply(Receipt {
             id: kept.id,
             accepted_at: kept.accepted_at,
             call_id: kept.call_id.as_deref(),
@@ -142,6 +143,9 @@ impl Inner {
             replayed: kept.replayed,
             relaxed: self.relaxed,
         });
+        if let Some(honoured) = honoured {
+            honoured.tell(&mut reply);
+        }
         let cors = cors::lines(settings.cors.as_ref(), &session.req_header().headers);
         let manner = Manner {
             public_prefix: &self.public_prefix,
@@ -152,9 +156,7 @@ impl Inner {
         for (name, value) in reply.lines {
             answer.set(name, value)?;
         }
-        answer
-            .send(&mut session.downstream_session, reply.body, manner)
-            .await
+        answer.send(session, reply.body, manner).await
     }
 
     fn location(&self, id: RunId) -> Option<String> {
@@ -175,16 +177,26 @@ impl Inner {
     }
 }
 
-/// What a 202 says of a run that is kept.
-struct Kept {
+/// What a 202 says of a run that is stored.
+pub(super) struct Stored {
     id: RunId,
     accepted_at: Timestamp,
     call_id: Option<String>,
     replayed: bool,
 }
 
-impl Kept {
-    /// A run that was kept before, under the same key.
+impl Stored {
+    /// A run that has been stored just now.
+    pub(super) fn new(id: RunId) -> Self {
+        Self {
+            id,
+            accepted_at: id.made_at(),
+            call_id: None,
+            replayed: false,
+        }
+    }
+
+    /// A run that was stored before, under the same key.
     fn before(run: Run) -> Self {
         Self {
             id: run.id,
@@ -203,7 +215,7 @@ fn stored_head(
     taken: &Taken,
 ) -> Bytes {
     let head = head_of(request);
-    let synchronous = order.dialect.is_none();
+    let synchronous = order.dialect.is_none() || order.patience.is_some();
     let is_framed = order.length.is_some()
         || !taken.body.is_empty()
         || request
@@ -212,15 +224,16 @@ fn stored_head(
     let names = parameters(settings);
     // What asks for nothing is the application's own.
     let controls = match order.place {
-        _ if settings.forward_control_params => &[][..],
+        _ if settings.forward_control_params || order.passed_on => &[][..],
         Some(Place::Query(control)) => &[names.webhook, names.of(control)],
         Some(Place::Path(_) | Place::Preference(_)) | None => &[names.webhook],
     };
     let surgery = Surgery {
         parameters: controls,
-        preference: match order.place {
-            Some(Place::Preference(name)) => Some(name),
-            Some(Place::Query(_) | Place::Path(_)) | None => None,
+        preferences: match (order.patience, &order.place) {
+            (Some(patience), _) => patience.honoured.names(),
+            (None, Some(Place::Preference(name))) => std::slice::from_ref(name),
+            (None, Some(Place::Query(_) | Place::Path(_)) | None) => &[],
         },
         keep_conditions: synchronous,
         keep_encodings: synchronous || !has_webhook,

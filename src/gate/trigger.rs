@@ -69,7 +69,7 @@ fn unasked(settings: &RunSettings) -> Option<&'static Dialect> {
 }
 
 /// A CORS preflight: browsers send it with the same URL, and never ask for a run with it.
-fn is_preflight(head: &Head<'_>) -> bool {
+pub(super) fn is_preflight(head: &Head<'_>) -> bool {
     *head.method == Method::OPTIONS
         && head
             .headers

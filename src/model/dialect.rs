@@ -13,7 +13,7 @@ use super::{
 
 mod cerebrium;
 pub mod openfaas;
-mod prefer;
+pub mod prefer;
 #[cfg(test)]
 mod tests;
 mod ubidots;
