@@ -7,6 +7,7 @@ mod cancelling;
 mod command_line;
 mod concurrency;
 mod conversion;
+mod conversion_trouble;
 mod cors;
 mod delivery;
 mod dialect_cerebrium;
