@@ -27,28 +27,31 @@ pub(crate) async fn measure() {
         let proxy =
             proxies::raincheck(&application.address, folder.path(), "concurrency = 1\n").await;
         let locations = accept(&proxy.address, runs).await;
-        let before = proxy.process.resident();
+        let none = proxy.process.resident();
         let mut waiters = Vec::with_capacity(WAITERS);
-        for waiter in 0..WAITERS {
-            let mut stream = TcpStream::connect(&proxy.address)
-                .await
-                .expect("it listens");
+        for _ in 0..WAITERS {
+            let stream = TcpStream::connect(&proxy.address).await;
+            waiters.push(stream.expect("it listens"));
+        }
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let idle = proxy.process.resident();
+        for (waiter, stream) in waiters.iter_mut().enumerate() {
             let target = &locations[waiter % runs];
             let request = format!("GET {target}&wait=60 HTTP/1.1\r\nHost: app.example\r\n\r\n");
             stream
                 .write_all(request.as_bytes())
                 .await
                 .expect("it reads");
-            waiters.push(stream);
         }
         tokio::time::sleep(Duration::from_secs(2)).await;
-        let each = (proxy.process.resident() - before) / WAITERS as u64;
+        let each = |from: u64, to: u64| (to - from) / WAITERS as u64 / 1000;
+        let (connection, wait) = (each(none, idle), each(idle, proxy.process.resident()));
         let cpu = proxy.process.cpu();
         tokio::time::sleep(SILENCE).await;
         let cpu = (proxy.process.cpu() - cpu).as_secs_f64() / SILENCE.as_secs_f64();
         println!(
-            "{WAITERS} wait for {runs} runs: {} KB each, {:.1} % of a core while nothing happens, load {}",
-            each / 1000,
+            "{WAITERS} wait for {runs} runs: {wait} KB each beside the {connection} KB of an idle connection, {:.1} % of \
+             a core while nothing happens, load {}",
             cpu * 100.0,
             process::machine_load()
         );
@@ -58,11 +61,10 @@ pub(crate) async fn measure() {
             began.elapsed()
         });
         let told = futures::future::join_all(told);
-        let first = WAITERS.div_ceil(runs);
         let (mut times, ()) = tokio::join!(told, cancel(&proxy.address, &locations));
         times.sort_unstable();
         println!(
-            "told after the cancel of {runs}: the first {:?}, half {:?}, all {:?} ({first} for each)",
+            "told of the cancels, one after the other, of {runs}: the first {:?}, half {:?}, all {:?}",
             times[0],
             times[WAITERS / 2],
             times[WAITERS - 1]

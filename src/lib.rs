@@ -91,7 +91,8 @@
 //! # Invariants
 //!
 //! - A 202 is sent only after the store's commit returned.
-//! - Faces and workers meet only in the store; a wake-up between them may be lost without harm.
+//! - Faces and workers meet only in the store; a wake-up between them may be lost without harm. (Conversion alone starts
+//!   an attempt itself, through `executor/upstream.rs`.)
 //! - One function ends runs, whoever asks (settle, cancel, expiry, recovery); ending a run and creating its delivery is
 //!   one transaction.
 //! - An outcome that is unknown is treated as unknown: neither 202 nor 503, until the store has been asked again.

@@ -124,7 +124,8 @@ impl Raincheck {
         Ok(answered)
     }
 
-    /// Whether a session is a run's own pass: its caller was authenticated and counted when the run was accepted.
+    /// Whether a session is a run's own pass, or that of a request which may yet become a run (`convert_after`,
+    /// `Prefer: wait`): its caller was authenticated and counted before.
     pub fn is_run(session: &Session) -> bool {
         run_mark(session).is_some()
     }

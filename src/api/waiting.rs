@@ -20,7 +20,7 @@ use crate::{
 const LONGEST: u64 = 60;
 
 /// Between two looks at a run of which nothing is told, at least and at most: another process may have ended it.
-const POLL: (f32, f32) = (10.0, 20.0);
+const POLL: (f32, f32) = (20.0, 40.0);
 
 /// How long an answer about an unfinished run is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -11,7 +11,7 @@ use pingora::http::RequestHeader;
 use super::tee::Tee;
 use crate::model::id::RunId;
 
-/// What a run's own pass carries, so that the gate and the host's filters can tell it from a caller's.
+/// What the pass of a run, or of a request that may become one ([`Contact::is_run`]), carries, so that the gate and the host's filters can tell it from a caller's.
 #[derive(Debug, Clone)]
 pub struct RunMark {
     /// The run.

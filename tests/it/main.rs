@@ -10,6 +10,7 @@ mod certificates;
 mod command_line;
 mod concurrency;
 mod conversion;
+mod conversion_trouble;
 mod cors;
 mod delivery;
 mod dialect_cerebrium;
