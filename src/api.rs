@@ -6,6 +6,7 @@ mod admin;
 mod answer;
 mod bridge;
 mod health;
+mod hold;
 mod origins;
 mod problems;
 mod public;
@@ -14,7 +15,7 @@ mod replay;
 mod runs;
 mod sight;
 
-pub use admin::AdminApp;
+pub use admin::{AdminApp, AdminParts};
 pub use public::PublicApi;
 
 #[cfg(test)]
