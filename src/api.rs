@@ -5,6 +5,7 @@
 mod admin;
 mod answer;
 mod bridge;
+mod events;
 mod health;
 mod hold;
 mod origins;
@@ -14,6 +15,7 @@ mod range;
 mod replay;
 mod runs;
 mod sight;
+mod waiting;
 
 pub use admin::{AdminApp, AdminParts};
 pub use public::PublicApi;

@@ -20,6 +20,7 @@ use crate::model::{
     time::Timestamp,
 };
 
+pub use changes::{Changes, Waiter};
 pub use pending::PendingNotices;
 
 /// A store of runs.
@@ -440,6 +441,8 @@ pub struct Notices {
     pub runs: Notify,
     /// Deliveries that nobody holds.
     pub deliveries: PendingNotices,
+    /// A run has changed, for those who wait for it.
+    pub changes: Changes,
 }
 
 /// Why no run can be accepted.
@@ -492,6 +495,7 @@ pub enum StoreError {
     Closed,
 }
 
+mod changes;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod ending;
