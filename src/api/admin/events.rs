@@ -54,7 +54,7 @@ const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
 /// The changes of runs from now on, as server-sent events: `run` with the record of one that meets all conditions and
 /// whose state, attempts or delivery changed, `gone` with the `run_id` of one that was told and meets them no longer,
 /// `missed` with the number of changes (`missed`) that came faster than they were read: list the runs again then.
-#[utoipa::path(get, path = "/api/v1/events", tag = "runs", params(describe::OfEvents),
+#[utoipa::path(get, path = "/api/v1/events", operation_id = "watch_runs", tag = "runs", params(describe::OfEvents),
     responses((status = 200, description = "Events without end.", content_type = "text/event-stream", body = String)))]
 pub(super) async fn events(State(shared): State<Arc<Shared>>, request: Parts) -> Answer {
     let given = shared.read(&request, &OF_EVENTS)?;
