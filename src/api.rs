@@ -7,6 +7,7 @@ mod answer;
 mod bridge;
 mod events;
 mod health;
+mod hold;
 mod origins;
 mod problems;
 mod public;
@@ -17,7 +18,7 @@ mod sight;
 mod waiting;
 mod webhook_keys;
 
-pub use admin::AdminApp;
+pub use admin::{AdminApp, AdminParts};
 pub use public::PublicApi;
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub mod event;
 pub mod exchange;
 pub mod filter;
 pub mod id;
+pub mod moment;
 pub mod policy;
 pub mod problem;
 pub mod retry;

@@ -130,14 +130,9 @@ impl Raincheck {
         run_mark(session).is_some()
     }
 
-    /// The admin listener on `admin.address` (`/metrics`, `/livez`, `/readyz`), to be added to a server.
+    /// The admin listener on `admin.address` (`/metrics`, `/livez`, `/readyz`, `/api/v1`), to be added to a server.
     pub fn admin_service(&self) -> Service<AdminApp> {
-        let app = AdminApp::new(
-            &self.0.admin,
-            self.0.core.store.clone(),
-            self.0.core.metrics.clone(),
-            Arc::clone(&self.0.readiness),
-        );
+        let app = self.0.core.admin_app(Arc::clone(&self.0.readiness));
         let mut service = Service::new("raincheck admin".to_owned(), app);
         service.add_tcp(&self.0.admin.address);
         service

@@ -12,9 +12,10 @@ use http::{StatusCode, Uri, header::HOST, request::Parts, uri::PathAndQuery};
 use pingora::protocols::http::ServerSession;
 use tokio_util::sync::CancellationToken;
 
-use super::{answer, bridge, origins, problems, runs, webhook_keys};
+use super::{answer, bridge, hold, origins, problems, runs, webhook_keys};
 use crate::{
     config::{Config, Route, RunSettings},
+    courier::Lines,
     metrics::Metrics,
     model::{
         problem::{Code, Problem},
@@ -36,6 +37,7 @@ pub(super) struct Shared {
     pub(super) store: Arc<dyn Store>,
     pub(super) live: LiveRuns,
     pub(super) metrics: Metrics,
+    pub(super) lines: Lines,
     pub(super) prefix: String,
     pub(super) public_url: String,
     pub(super) routes: Vec<Arc<Route>>,
@@ -46,11 +48,18 @@ pub(super) struct Shared {
 
 impl PublicApi {
     /// The face of `store`'s runs, as `config` has it.
-    pub fn new(config: &Config, store: Arc<dyn Store>, live: LiveRuns, metrics: Metrics) -> Self {
+    pub fn new(
+        config: &Config,
+        store: Arc<dyn Store>,
+        live: LiveRuns,
+        metrics: Metrics,
+        lines: Lines,
+    ) -> Self {
         let shared = Arc::new(Shared {
             store,
             live,
             metrics,
+            lines,
             prefix: config.server.public_prefix.clone(),
             public_url: config.server.public_url.clone(),
             routes: config.routes.clone(),
@@ -160,6 +169,11 @@ impl Shared {
     /// Tells the metrics that a run has ended by a cancel.
     pub(super) fn ended(&self, run: &Run) {
         ended::finished(&self.metrics, run);
+    }
+
+    /// Tells the next attempt of a run's delivery as its receiver's breaker has it.
+    pub(super) fn reschedule(&self, run: &mut Run) {
+        hold::reschedule(&self.lines, run);
     }
 
     /// The answer with what its route's cross-origin rule adds to it.

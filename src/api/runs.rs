@@ -134,7 +134,7 @@ async fn response_of(shared: &Shared, run: Box<Run>, request: &Parts) -> Answere
 
 /// The store first, the upstream's connection after: a cancel that is answered holds through a crash.
 async fn cancelled(shared: &Shared, id: RunId) -> Answered {
-    let run = match shared.store.cancel(id).await {
+    let mut run = match shared.store.cancel(id).await {
         Ok(Cancelled::Now(run)) => {
             shared.live.cancel(id);
             shared.ended(&run);
@@ -160,6 +160,7 @@ async fn cancelled(shared: &Shared, id: RunId) -> Answered {
             return refused(shared, &answer::unavailable());
         }
     };
+    shared.reschedule(&mut run);
     let response = answer::record(&run, StatusCode::ACCEPTED);
     (Some(run), response)
 }

@@ -59,6 +59,9 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("a run is stored as started", |s| {
         Box::pin(runs::as_started(s))
     }),
+    ("an unfinished run's request is shown until it ends", |s| {
+        Box::pin(runs::request_is_shown(s))
+    }),
     ("a request comes back whole", |s| {
         Box::pin(runs::request_comes_back(s))
     }),

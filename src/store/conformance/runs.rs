@@ -45,6 +45,22 @@ pub(super) async fn as_started(s: Subject) {
     assert_eq!(s.books().await.runs(RunState::Succeeded), 1);
 }
 
+pub(super) async fn request_is_shown(s: Subject) {
+    let new = s.with_webhook("app");
+    let asked = new.request.clone();
+    let id = s.accept(new).await;
+    for _ in ["queued", "running"] {
+        let shown = s.store.request(id).await.unwrap().unwrap();
+        assert_eq!(shown.head, asked.head);
+        assert_eq!(shown.webhook_secret, asked.webhook_secret);
+        s.claim("app", 1).await.into_iter().for_each(drop);
+    }
+    s.store.cancel(id).await.unwrap();
+    for gone in [id, s.store.next_id()] {
+        assert!(s.store.request(gone).await.unwrap().is_none());
+    }
+}
+
 pub(super) async fn request_comes_back(s: Subject) {
     let mut new = s.with_webhook("app");
     new.request.client = Some("[2001:db8::1]:4711".parse().unwrap());
