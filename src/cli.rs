@@ -1,8 +1,21 @@
 //! The command line: arguments → one subcommand → an exit code.
 
+mod admin;
+mod body;
 mod check;
+mod completions;
 mod demo;
+mod follow;
+mod http;
+mod invoke;
+mod json;
+mod manual;
+mod plain;
+mod record;
+mod runs;
 mod serve;
+mod settings;
+mod terminal;
 mod version;
 
 use std::{
@@ -32,7 +45,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match arguments.command.run(&mut screen) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            let _ = writeln!(screen.err, "{}", failure.message.trim_end());
+            if !failure.message.is_empty() {
+                let _ = writeln!(screen.err, "{}", failure.message.trim_end());
+            }
             ExitCode::from(failure.exit as u8)
         }
     }
@@ -44,7 +59,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     name = "raincheck",
     version,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0; 1 it failed; 2 usage; 64 configuration; 69 cannot bind or connect; 74 store."
+    after_help = "Exit codes: 0; 1 it failed; 2 usage; 64 configuration; 69 cannot bind or connect; 74 store; 130 interrupted."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -55,8 +70,16 @@ struct Arguments {
 enum Command {
     /// Say everything that is wrong with a configuration, or what it would do.
     Check(check::Arguments),
+    /// Print the completions of a shell.
+    Completions(completions::Arguments),
     /// Show a run from the call to its signed webhook, in one process.
     Demo(demo::Arguments),
+    /// Ask for a run of a request, wait for it, and print its response.
+    Invoke(Box<invoke::Arguments>),
+    /// Print a page of the manual (man -l reads it).
+    Man(manual::Arguments),
+    /// Look at runs and act on them, by the admin listener.
+    Runs(Box<runs::Arguments>),
     /// Serve until SIGTERM or SIGINT.
     Serve(serve::Arguments),
     /// Print the version.
@@ -67,7 +90,11 @@ impl Command {
     fn run(self, screen: &mut Screen<'_>) -> Result<(), Failure> {
         match self {
             Self::Check(arguments) => check::run(&arguments, screen),
+            Self::Completions(arguments) => completions::run(&arguments, screen),
             Self::Demo(arguments) => demo::run(&arguments, screen),
+            Self::Invoke(arguments) => invoke::run(&arguments, screen),
+            Self::Man(arguments) => manual::run(&arguments, screen),
+            Self::Runs(arguments) => runs::run(&arguments, screen),
             Self::Serve(arguments) => serve::run(&arguments),
             Self::Version => version::run(screen),
         }
@@ -89,18 +116,22 @@ pub(crate) struct Failure {
     pub(crate) message: String,
 }
 
-/// The exit codes, beside 0 and 2 (usage).
+/// The exit codes, beside 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Exit {
     /// What was asked for failed.
     Failed = 1,
+    /// The command line is wrong.
+    Usage = 2,
     /// The configuration is wrong.
     Config = 64,
     /// An address could not be bound, or nobody answered there.
     Network = 69,
     /// The store cannot be used.
     Store = 74,
+    /// Ctrl-C, as shells say it.
+    Interrupted = 130,
 }
 
 impl Exit {
@@ -116,6 +147,10 @@ impl Exit {
 /// Nobody reads what is written: a pipe was closed.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
+        // `raincheck runs list | head -1` is no mistake.
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Exit::Failed.because("");
+        }
         Exit::Failed.because(format!("cannot write: {error}"))
     }
 }

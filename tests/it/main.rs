@@ -5,6 +5,8 @@ mod bad_heads;
 mod body_intake;
 mod cancelling;
 mod command_line;
+mod command_line_invoke;
+mod command_line_runs;
 mod concurrency;
 mod cors;
 mod delivery;
