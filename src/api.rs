@@ -5,7 +5,9 @@
 mod admin;
 mod answer;
 mod bridge;
+mod events;
 mod health;
+mod hold;
 mod origins;
 mod problems;
 mod public;
@@ -13,8 +15,9 @@ mod range;
 mod replay;
 mod runs;
 mod sight;
+mod waiting;
 
-pub use admin::AdminApp;
+pub use admin::{AdminApp, AdminParts};
 pub use public::PublicApi;
 
 #[cfg(test)]

@@ -9,7 +9,10 @@ use prometheus::{
 
 use crate::model::{books::Books, delivery::DeliveryState, run::RunState};
 
+mod minutes;
 mod prepare;
+
+pub use minutes::{Minute, Minutes};
 
 /// Seconds from a millisecond to twelve hours.
 const LONG: &[f64] = &[
@@ -62,6 +65,8 @@ pub struct Metrics {
     pub store_queue: IntGauge,
     /// `store_writable`
     pub store_writable: IntGauge,
+    /// What ended in the last hour, for the admin API; no metric of Prometheus.
+    pub minutes: Minutes,
     store_runs: IntGaugeVec,
     store_runs_accepted: IntGauge,
     store_deliveries: IntGaugeVec,
@@ -170,6 +175,7 @@ impl Metrics {
                 &["state"],
             )?,
             store_bytes: made.gauges("store_bytes", "The store's size on disk.", &["kind"])?,
+            minutes: Minutes::default(),
             registry,
         };
         metrics.registry.register(Box::new(

@@ -10,6 +10,7 @@ pub mod dialect;
 pub mod exchange;
 pub mod filter;
 pub mod id;
+pub mod moment;
 pub mod policy;
 pub mod problem;
 pub mod retry;

@@ -113,11 +113,15 @@ impl Raincheck {
             let said = format!("raincheck's configuration has no [route.async] for {route:?}");
             return Err(Error::explain(ErrorType::InternalError, said));
         };
-        if core.gate.request_filter(session, settings).await? {
-            return Ok(true);
+        let answered = core
+            .gate
+            .request_filter(session, settings)
+            .await?
+            .answered()?;
+        if !answered {
+            strip(session);
         }
-        strip(session);
-        Ok(false)
+        Ok(answered)
     }
 
     /// Whether a session is a run's own pass: its caller was authenticated and counted when the run was accepted.
@@ -125,14 +129,9 @@ impl Raincheck {
         run_mark(session).is_some()
     }
 
-    /// The admin listener on `admin.address` (`/metrics`, `/livez`, `/readyz`), to be added to a server.
+    /// The admin listener on `admin.address` (`/metrics`, `/livez`, `/readyz`, `/api/v1`), to be added to a server.
     pub fn admin_service(&self) -> Service<AdminApp> {
-        let app = AdminApp::new(
-            &self.0.admin,
-            self.0.core.store.clone(),
-            self.0.core.metrics.clone(),
-            Arc::clone(&self.0.readiness),
-        );
+        let app = self.0.core.admin_app(Arc::clone(&self.0.readiness));
         let mut service = Service::new("raincheck admin".to_owned(), app);
         service.add_tcp(&self.0.admin.address);
         service

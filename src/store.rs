@@ -20,6 +20,7 @@ use crate::model::{
     time::Timestamp,
 };
 
+pub use changes::{Changes, Waiter};
 pub use pending::PendingNotices;
 
 /// A store of runs.
@@ -135,6 +136,12 @@ pub trait Store: Send + Sync + 'static {
     /// When the store cannot be read.
     async fn find(&self, id: RunId) -> Result<Found, StoreError>;
 
+    /// An unfinished run's request, its secret included; none once it has ended.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn request(&self, id: RunId) -> Result<Option<StoredRequest>, StoreError>;
+
     /// A finished run's response; none while it is unfinished or gone.
     ///
     /// # Errors
@@ -147,8 +154,7 @@ pub trait Store: Send + Sync + 'static {
     /// When the store cannot be read.
     async fn attempts(&self, id: RunId) -> Result<Attempts, StoreError>;
 
-    /// Runs that `filter` takes, the newest first. Reads a bounded number of rows: a page may be short, or empty, and
-    /// still have a next one.
+    /// Runs that `filter` takes, the newest first. Few rows are read: a page with a next one may be short, or empty.
     ///
     /// # Errors
     /// When the store cannot be read.
@@ -435,6 +441,8 @@ pub struct Notices {
     pub runs: Notify,
     /// Deliveries that nobody holds.
     pub deliveries: PendingNotices,
+    /// A run has changed, for those who wait for it.
+    pub changes: Changes,
 }
 
 /// Why no run can be accepted.
@@ -487,6 +495,7 @@ pub enum StoreError {
     Closed,
 }
 
+mod changes;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod ending;

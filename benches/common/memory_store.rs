@@ -569,6 +569,11 @@ impl Store for MemoryStore {
         })
     }
 
+    async fn request(&self, id: RunId) -> Result<Option<StoredRequest>, StoreError> {
+        let state = self.open()?;
+        Ok(state.runs.get(&id).and_then(|entry| entry.request.clone()))
+    }
+
     async fn response(&self, id: RunId) -> Result<Option<StoredResponse>, StoreError> {
         let state = self.open()?;
         Ok(state.runs.get(&id).and_then(|entry| entry.response.clone()))

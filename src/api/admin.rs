@@ -1,6 +1,6 @@
-//! The admin face: what an operator's tools ask for, on a listener of its own.
+//! The admin face: what operators and their tools ask for, on a listener of its own.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use axum::{
@@ -8,26 +8,43 @@ use axum::{
     extract::{Request, State},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
-use http::{
-    HeaderMap, HeaderValue, StatusCode, Uri,
-    header::{AUTHORIZATION, CONTENT_TYPE, HOST, WWW_AUTHENTICATE},
-    uri::Authority,
-};
+use http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
 use pingora::{
     apps::{HttpPersistentSettings, HttpServerApp, ReusedHttpStream},
     protocols::http::ServerSession,
     server::ShutdownWatch,
 };
+use tokio::sync::Semaphore;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
-use ring::hmac;
-
-use super::{bridge, health};
+use self::session::Sessions;
+use super::{bridge, health, hold, problems};
 use crate::{
-    config::Admin, metrics::Metrics, model::secret::Secret, store::Store,
-    worker::readiness::Readiness,
+    config::Admin,
+    courier::Lines,
+    metrics::Metrics,
+    model::{
+        problem::{Code, Problem},
+        run::Run,
+        secret::Secret,
+        time::{SharedClock, Timestamp},
+    },
+    store::Store,
+    worker::{live::LiveRuns, readiness::Readiness},
 };
+
+mod acts;
+mod bulk;
+mod describe;
+mod guard;
+mod list;
+mod pages;
+mod query;
+mod receivers;
+mod session;
+mod stats;
 
 /// Seconds that an idle connection stays open.
 const KEEPALIVE: u64 = 60;
@@ -36,48 +53,124 @@ const KEEPALIVE: u64 = 60;
 #[derive(Clone)]
 pub struct AdminApp(pub(super) Router);
 
+/// What the admin face is made of.
+#[derive(Clone)]
+pub struct AdminParts {
+    /// `[admin]`
+    pub config: Admin,
+    /// `server.public_prefix`: where the pages are that explain problems.
+    pub public_prefix: String,
+    /// `server.public_url`
+    pub public_url: String,
+    /// Where runs are kept.
+    pub store: Arc<dyn Store>,
+    /// What can be cancelled.
+    pub live: LiveRuns,
+    /// What is counted.
+    pub metrics: Metrics,
+    /// What waits for receivers.
+    pub lines: Lines,
+    /// Tells the time.
+    pub clock: SharedClock,
+}
+
 pub(super) struct Shared {
     pub(super) store: Arc<dyn Store>,
     pub(super) readiness: Arc<Readiness>,
+    live: LiveRuns,
     metrics: Metrics,
+    lines: Lines,
+    clock: SharedClock,
+    prefix: String,
+    public_url: String,
     hosts: Vec<String>,
-    token: Option<Secret>,
+    /// None if everybody who reaches the listener may use it.
+    lock: Option<Lock>,
+    started_at: Timestamp,
 }
 
+/// What keeps others out.
+struct Lock {
+    token: Secret,
+    sessions: Sessions,
+    log_ins: Semaphore,
+}
+
+/// What a resource answers: refusals are made into documents where all answers pass.
+type Answer = Result<Response, Problem>;
+
 impl AdminApp {
-    /// The admin face of `store`, as `config` has it.
-    pub fn new(
-        config: &Admin,
-        store: Arc<dyn Store>,
-        metrics: Metrics,
-        readiness: Arc<Readiness>,
-    ) -> Self {
-        let shared = Arc::new(Shared {
-            store,
-            readiness,
-            metrics,
-            hosts: config
-                .hosts
-                .iter()
-                .map(|host| host.to_ascii_lowercase())
-                .collect(),
-            token: config.token.clone(),
+    /// The admin face of these parts.
+    pub fn new(parts: AdminParts, readiness: Arc<Readiness>) -> Self {
+        let store_key = &parts.store.identity().key;
+        let lock = parts.config.token.map(|token| Lock {
+            sessions: Sessions::new(store_key, &token),
+            token,
+            log_ins: Semaphore::new(pages::LOG_INS),
         });
-        let guarded = Router::new()
-            .route("/metrics", get(metrics_text))
-            .layer(middleware::from_fn_with_state(shared.clone(), with_token));
-        let router = Router::new()
-            .merge(guarded)
-            .route("/livez", get(health::live))
-            .route("/readyz", get(health::ready))
-            .fallback(async || (StatusCode::NOT_FOUND, "There is no such page.\n"))
-            .layer(middleware::from_fn_with_state(
-                shared.clone(),
-                for_this_host,
-            ))
-            .with_state(shared);
-        Self(router)
+        let hosts = parts.config.hosts.iter();
+        Self(router(Arc::new(Shared {
+            hosts: hosts.map(|host| host.to_ascii_lowercase()).collect(),
+            lock,
+            started_at: parts.clock.now(),
+            store: parts.store,
+            readiness,
+            live: parts.live,
+            metrics: parts.metrics,
+            lines: parts.lines,
+            clock: parts.clock,
+            prefix: parts.public_prefix,
+            public_url: parts.public_url,
+        })))
     }
+}
+
+fn router(shared: Arc<Shared>) -> Router {
+    let (api, described) = OpenApiRouter::with_openapi(describe::beginning())
+        .routes(routes!(list::list))
+        .routes(routes!(list::record))
+        .routes(routes!(list::response))
+        .routes(routes!(acts::cancel))
+        .routes(routes!(acts::redeliver))
+        .routes(routes!(acts::repeat))
+        .routes(routes!(bulk::cancel))
+        .routes(routes!(bulk::redeliver))
+        .routes(routes!(receivers::breakers))
+        .routes(routes!(stats::stats))
+        .split_for_parts();
+    let document = describe::document(described);
+    let document = async move || {
+        let kind = HeaderValue::from_static("application/json");
+        ([(CONTENT_TYPE, kind)], document.clone()).into_response()
+    };
+    let guarded = api
+        .route("/openapi.json", get(document))
+        .route("/metrics", get(metrics_text))
+        .route("/", get(pages::first))
+        .method_not_allowed_fallback(wrong_method)
+        .layer(middleware::from_fn_with_state(
+            shared.clone(),
+            guard::admitted,
+        ));
+    let mut router = Router::new()
+        .route("/livez", get(health::live))
+        .route("/readyz", get(health::ready))
+        .route("/login", get(pages::log_in_page).post(pages::log_in))
+        .route("/logout", post(pages::log_out));
+    if !shared.prefix.is_empty() {
+        let explained = Router::new().route("/problems/{code}", get(problems::page));
+        router = router.nest(&shared.prefix, explained);
+    }
+    router
+        .method_not_allowed_fallback(wrong_method)
+        .merge(guarded)
+        .fallback(nothing)
+        .layer(middleware::from_fn_with_state(shared.clone(), in_words))
+        .layer(middleware::from_fn_with_state(
+            shared.clone(),
+            guard::for_this_host,
+        ))
+        .with_state(shared)
 }
 
 #[async_trait]
@@ -111,68 +204,37 @@ impl HttpServerApp for AdminApp {
     }
 }
 
-/// Refuses requests for a host that is not this listener's: a page that binds its own name to our address (DNS
-/// rebinding) cannot read what we answer.
-async fn for_this_host(
-    State(shared): State<Arc<Shared>>,
-    request: Request,
-    next: Next,
-) -> Response {
-    if named_host(request.uri(), request.headers()).is_some_and(|host| shared.answers_to(&host)) {
-        return next.run(request).await;
+/// Makes a document of the problem that an answer stands for.
+async fn in_words(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let Some(problem) = response.extensions_mut().remove::<Problem>() else {
+        return response;
+    };
+    let mut refusal = super::answer::refusal(&problem, &shared.prefix);
+    // `Allow` of a wrong method, the challenge of a missing token.
+    for (name, value) in response.headers() {
+        if !refusal.headers().contains_key(name) {
+            refusal.headers_mut().append(name, value.clone());
+        }
     }
-    let text = "This listener answers to IP addresses, localhost and the names in admin.hosts.\n";
-    (StatusCode::MISDIRECTED_REQUEST, text).into_response()
+    refusal
 }
 
-/// The host that a request names, lower case, without port and brackets; none if there is none, or several.
-fn named_host(target: &Uri, headers: &HeaderMap) -> Option<String> {
-    let mut lines = headers.get_all(HOST).iter();
-    let authority = match (target.authority(), lines.next(), lines.next()) {
-        (Some(authority), _, None) => authority.clone(),
-        (None, Some(line), None) => Authority::try_from(line.as_bytes()).ok()?,
-        _ => return None,
-    };
-    let host = authority.host();
-    let host = host
-        .strip_prefix('[')
-        .and_then(|host| host.strip_suffix(']'))
-        .unwrap_or(host);
-    Some(host.to_ascii_lowercase())
+async fn nothing() -> Problem {
+    let says = "There is no such resource on the admin listener. GET /openapi.json describes those that there are.";
+    Problem::new(Code::NoRoute, says)
+}
+
+async fn wrong_method() -> Problem {
+    let says = "The resource does not take this method; Allow names those that it takes.";
+    Problem::new(Code::MethodNotAllowed, says)
 }
 
 impl Shared {
-    fn answers_to(&self, host: &str) -> bool {
-        host == "localhost"
-            || host.parse::<IpAddr>().is_ok()
-            || self.hosts.iter().any(|known| known == host)
+    /// Tells the next attempt of a run's delivery as its receiver's breaker has it.
+    fn reschedule(&self, run: &mut Run) {
+        hold::reschedule(&self.lines, run);
     }
-}
-
-/// Lets requests with the bearer token pass (RFC 6750), if there is one.
-async fn with_token(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
-    let allowed = shared.token.as_ref().is_none_or(|token| {
-        bearer(request.headers()).is_some_and(|given| same(given, token.reveal()))
-    });
-    if allowed {
-        return next.run(request).await;
-    }
-    let challenge = [(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"))];
-    let text = "Send the admin token: Authorization: Bearer <token>.\n";
-    (StatusCode::UNAUTHORIZED, challenge, text).into_response()
-}
-
-/// Compares in a time that tells neither of them: the keyed hashes of both are compared.
-fn same(given: &[u8], expected: &[u8]) -> bool {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, b"raincheck admin token");
-    hmac::verify(&key, given, hmac::sign(&key, expected).as_ref()).is_ok()
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.as_bytes().split_at_checked(7)?;
-    scheme
-        .eq_ignore_ascii_case(b"bearer ")
-        .then(|| token.trim_ascii())
 }
 
 /// `GET /metrics`, with the books as the store has them now. If it cannot be read, all the rest is still told.

@@ -9,6 +9,8 @@ use http::{
     header::{CACHE_CONTROL, CONTENT_TYPE, REFERRER_POLICY, RETRY_AFTER, X_CONTENT_TYPE_OPTIONS},
 };
 
+use serde::Serialize;
+
 use crate::model::{
     problem::{self, Code, Problem},
     run::Run,
@@ -21,10 +23,20 @@ const LOOK_AGAIN: u32 = 1;
 
 /// The record of a run; with a `Retry-After` while it is unfinished.
 pub(super) fn record(run: &Run, status: StatusCode) -> Response {
-    let mut text = match serde_json::to_vec(&run.record()) {
+    let mut response = json(status, &run.record());
+    if !run.state.is_final() {
+        let headers = response.headers_mut();
+        headers.insert(RETRY_AFTER, LOOK_AGAIN.into());
+    }
+    about(run, response)
+}
+
+/// A value as JSON, with a newline.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Response {
+    let mut text = match serde_json::to_vec(value) {
         Ok(text) => text,
         Err(error) => {
-            tracing::error!(run_id = %run.id, %error, "a record cannot be written as JSON");
+            tracing::error!(%error, "an answer cannot be written as JSON");
             return StatusCode::INTERNAL_SERVER_ERROR.into_response();
         }
     };
@@ -35,10 +47,16 @@ pub(super) fn record(run: &Run, status: StatusCode) -> Response {
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    if !run.state.is_final() {
-        headers.insert(RETRY_AFTER, LOOK_AGAIN.into());
+    response
+}
+
+/// A resource may answer with a problem; where all answers pass, [`refusal`] puts it into words.
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let mut response = Response::default();
+        response.extensions_mut().insert(self);
+        response
     }
-    about(run, response)
 }
 
 /// The same answer, marked as one about `run`. Its URL may hold a token, which no link may pass on.

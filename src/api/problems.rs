@@ -160,6 +160,34 @@ const fn explanation(code: Code) -> (&'static str, &'static str) {
             "The run waited in the queue for longer than the route allows. Nothing was sent.",
             "Start a new run; nothing was applied. Operators: see max_queue_time and concurrency.",
         ),
+        Code::InvalidParameter => (
+            "A query parameter is unknown, given several times, or has a value that it cannot have.",
+            "The problem's detail names the parameter and the values that it takes.",
+        ),
+        Code::Unauthorized => (
+            "The admin listener shows this to who has its token, and the request has none or a wrong one.",
+            "Send it as Authorization: Bearer and the token, or log in at /login. Operators: see admin.token.",
+        ),
+        Code::CrossSiteRequest => (
+            "The request comes from a browser, and a page of another site made it.",
+            "Act from a page of the admin listener itself, or without a browser.",
+        ),
+        Code::MethodNotAllowed => (
+            "The resource is there, and does not take the request's method.",
+            "Use one of the methods that the Allow header names.",
+        ),
+        Code::NoDelivery => (
+            "The run has no delivery that could be made again: it has no webhook, or has not ended.",
+            "Look at the run's record. A run gets its delivery when it ends.",
+        ),
+        Code::DeliveryUnderWay => (
+            "An attempt of the delivery is under way at this moment, so no new round can begin.",
+            "Wait for the attempt, and look at its outcome before you ask again.",
+        ),
+        Code::RequestGone => (
+            "A run's request is deleted when the run ends, and with it what a repetition would need.",
+            "Send the request again from where it came.",
+        ),
         Code::Internal => (
             "The proxy failed in a way it should not.",
             "Try again. Operators: the log has an entry with the run's id.",

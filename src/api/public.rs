@@ -10,10 +10,12 @@ use axum::{
 };
 use http::{StatusCode, Uri, header::HOST, request::Parts, uri::PathAndQuery};
 use pingora::protocols::http::ServerSession;
+use tokio_util::sync::CancellationToken;
 
-use super::{answer, bridge, origins, problems, runs};
+use super::{answer, bridge, hold, origins, problems, runs};
 use crate::{
     config::{Config, Route, RunSettings},
+    courier::Lines,
     metrics::Metrics,
     model::{
         problem::{Code, Problem},
@@ -34,24 +36,40 @@ pub(super) struct Shared {
     pub(super) store: Arc<dyn Store>,
     pub(super) live: LiveRuns,
     pub(super) metrics: Metrics,
+    pub(super) lines: Lines,
     pub(super) prefix: String,
     pub(super) public_url: String,
     pub(super) routes: Vec<Arc<Route>>,
+    /// Nobody waits any longer.
+    pub(super) stopping: CancellationToken,
 }
 
 impl PublicApi {
     /// The face of `store`'s runs, as `config` has it.
-    pub fn new(config: &Config, store: Arc<dyn Store>, live: LiveRuns, metrics: Metrics) -> Self {
+    pub fn new(
+        config: &Config,
+        store: Arc<dyn Store>,
+        live: LiveRuns,
+        metrics: Metrics,
+        lines: Lines,
+    ) -> Self {
         let shared = Arc::new(Shared {
             store,
             live,
             metrics,
+            lines,
             prefix: config.server.public_prefix.clone(),
             public_url: config.server.public_url.clone(),
             routes: config.routes.clone(),
+            stopping: CancellationToken::new(),
         });
         let router = router(shared.clone());
         Self { shared, router }
+    }
+
+    /// Lets nobody wait any longer: who does is answered with what is there.
+    pub fn stop_waiting(&self) {
+        self.shared.stopping.cancel();
     }
 
     /// Whether a request with this raw path is ours: it is the public prefix, or below it by whole segments.
@@ -142,6 +160,11 @@ impl Shared {
     /// Tells the metrics that a run has ended by a cancel.
     pub(super) fn ended(&self, run: &Run) {
         ended::finished(&self.metrics, run);
+    }
+
+    /// Tells the next attempt of a run's delivery as its receiver's breaker has it.
+    pub(super) fn reschedule(&self, run: &mut Run) {
+        hold::reschedule(&self.lines, run);
     }
 
     /// The answer with what its route's cross-origin rule adds to it.

@@ -27,7 +27,10 @@ pub(super) async fn look(
 ) -> Result<Box<Run>, Problem> {
     let id = id.ok_or_else(answer::unknown)?;
     match shared.store.find(id).await {
-        Ok(Found::Run(run)) if may_look(shared, &run, request) => Ok(run),
+        Ok(Found::Run(mut run)) if may_look(shared, &run, request) => {
+            shared.reschedule(&mut run);
+            Ok(run)
+        }
         Ok(Found::Run(_) | Found::Unknown) => Err(answer::unknown()),
         Ok(Found::Expired) => Err(answer::expired()),
         Err(error) => {

@@ -62,7 +62,8 @@ impl Assembly {
         for face in faces.application {
             tasks.spawn_on(face.serve(closed.clone()), self.runtimes.front());
         }
-        let served = serve_admin(self.admin_app(&readiness), faces.admin, rest.clone());
+        let admin_app = self.core.admin_app(Arc::clone(&readiness));
+        let served = serve_admin(admin_app, faces.admin, rest.clone());
         tasks.spawn_on(served, self.runtimes.back());
         readiness.advance(Phase::Ready);
         info!(?listeners, %admin, "ready");
@@ -112,15 +113,6 @@ impl Assembly {
             trusted: self.config.server.trusted_proxies.clone(),
             public_prefix: self.config.server.public_prefix.clone(),
         })
-    }
-
-    fn admin_app(&self, readiness: &Arc<Readiness>) -> AdminApp {
-        AdminApp::new(
-            &self.config.admin,
-            self.core.store.clone(),
-            self.core.metrics.clone(),
-            Arc::clone(readiness),
-        )
     }
 }
 

@@ -333,6 +333,10 @@ impl Store for FakeStore {
         Ok(Found::Unknown)
     }
 
+    async fn request(&self, _id: RunId) -> Result<Option<StoredRequest>, StoreError> {
+        Ok(None)
+    }
+
     async fn response(&self, _id: RunId) -> Result<Option<StoredResponse>, StoreError> {
         Ok(None)
     }

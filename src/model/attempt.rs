@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
     delivery::DeliveryError,
@@ -15,7 +16,7 @@ use super::{
 pub const EXCERPT: usize = 1024;
 
 /// One try of a run's upstream call.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct RunAttempt {
     /// Its number, from 1.
     pub attempt: u32,
@@ -26,6 +27,7 @@ pub struct RunAttempt {
     /// How it ended, by [`Outcome::as_str`].
     pub outcome: String,
     /// The HTTP status, if a whole response came.
+    #[schema(required)]
     pub status: Option<u16>,
 }
 
@@ -70,7 +72,7 @@ impl RunAttempt {
 }
 
 /// One try of a delivery, as operators see it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct DeliveryTry {
     /// Its number, from 1.
     pub attempt: u32,
@@ -79,16 +81,20 @@ pub struct DeliveryTry {
     /// How long it took, in milliseconds.
     pub duration_ms: u64,
     /// The address that was dialled, if one was.
+    #[schema(required, value_type = Option<String>)]
     pub address: Option<SocketAddr>,
     /// The HTTP status, if the receiver answered.
+    #[schema(required)]
     pub status: Option<u16>,
     /// What went wrong, if it did not.
+    #[schema(required)]
     pub error: Option<DeliveryError>,
     /// The same in words, for the operator: an address that the guard refused is named here.
     pub detail: String,
     /// The first [`EXCERPT`] bytes of the answer's body as text; bytes that are none are replaced.
     pub answer: String,
     /// When the next attempt was due, as decided then.
+    #[schema(required)]
     pub next_attempt_at: Option<Timestamp>,
 }
 

@@ -3,14 +3,15 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-use super::{policy::WebhookPolicy, time::Timestamp};
+use super::{attempt::DeliveryTry, policy::WebhookPolicy, time::Timestamp};
 
 #[cfg(test)]
 mod tests;
 
 /// Where a delivery stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryState {
     /// Attempts are to come.
@@ -59,7 +60,7 @@ pub struct Delivery {
 }
 
 /// Why an attempt had no answer, as the public may know it. The operator's log says more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum DeliveryError {
     /// No connection: refused, no such name, no route; or an address that the guard refuses.
@@ -111,14 +112,35 @@ pub enum DeliveryOutcome {
 }
 
 /// A delivery as the record shows it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct DeliveryRecord<'a> {
     state: DeliveryState,
+    /// The receiver's host.
     host: &'a str,
+    /// Attempts made, in all rounds.
     attempts: u32,
+    /// The status of the last attempt, if it was answered.
+    #[schema(required)]
     last_status: Option<u16>,
+    /// What went wrong in the last attempt, if it was not.
+    #[schema(required)]
     last_error: Option<DeliveryError>,
+    /// When the next attempt is due.
+    #[schema(required)]
     next_attempt_at: Option<Timestamp>,
+    /// Each attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    attempts_log: Option<&'a [DeliveryTry]>,
+}
+
+impl<'a> DeliveryRecord<'a> {
+    /// The same, with the log of all attempts.
+    #[must_use]
+    pub(super) fn with_attempts(mut self, attempts: &'a [DeliveryTry]) -> Self {
+        self.attempts_log = Some(attempts);
+        self
+    }
 }
 
 impl Delivery {
@@ -224,6 +246,7 @@ impl Delivery {
             last_status: self.last_status,
             last_error: self.last_error,
             next_attempt_at: self.next_attempt_at,
+            attempts_log: None,
         }
     }
 }

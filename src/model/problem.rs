@@ -43,12 +43,19 @@ pub enum Code {
     ResponseTooLarge,
     Interrupted,
     Expired,
+    InvalidParameter,
+    Unauthorized,
+    CrossSiteRequest,
+    MethodNotAllowed,
+    NoDelivery,
+    DeliveryUnderWay,
+    RequestGone,
     Internal,
 }
 
 impl Code {
     /// All codes.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 37] = [
         Self::NoRoute,
         Self::AmbiguousPath,
         Self::BadRequest,
@@ -78,6 +85,13 @@ impl Code {
         Self::ResponseTooLarge,
         Self::Interrupted,
         Self::Expired,
+        Self::InvalidParameter,
+        Self::Unauthorized,
+        Self::CrossSiteRequest,
+        Self::MethodNotAllowed,
+        Self::NoDelivery,
+        Self::DeliveryUnderWay,
+        Self::RequestGone,
         Self::Internal,
     ];
 
@@ -169,6 +183,29 @@ impl Code {
                 "The proxy stopped while the run was under way",
             ),
             Self::Expired => ("expired", 503, "The run was queued for too long"),
+            Self::InvalidParameter => ("invalid-parameter", 400, "A parameter is not valid"),
+            Self::Unauthorized => ("unauthorized", 401, "The admin token is needed"),
+            Self::CrossSiteRequest => (
+                "cross-site-request",
+                403,
+                "A foreign web page may not act here",
+            ),
+            Self::MethodNotAllowed => (
+                "method-not-allowed",
+                405,
+                "The resource does not take this method",
+            ),
+            Self::NoDelivery => ("no-delivery", 409, "The run has no delivery"),
+            Self::DeliveryUnderWay => (
+                "delivery-under-way",
+                409,
+                "The webhook is being told at this moment",
+            ),
+            Self::RequestGone => (
+                "request-gone",
+                409,
+                "The run's request is not kept any more",
+            ),
             Self::Internal => ("internal", 500, "An internal error"),
         }
     }

@@ -3,8 +3,10 @@
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::{
+    attempt::{Attempts, RunAttempt},
     delivery::{Delivery, DeliveryRecord},
     id::RunId,
     policy::Policy,
@@ -12,7 +14,7 @@ use super::{
 };
 
 /// Where a run stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RunState {
     /// Waits for a slot, or for the next attempt.
@@ -58,7 +60,7 @@ impl RunState {
 }
 
 /// Why a run failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// The upstream answered, with no success status.
@@ -221,42 +223,80 @@ pub struct Progress {
 }
 
 /// What is known of a stored response without reading it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ResponseFacts {
     /// Its HTTP status.
     pub status: u16,
     /// Its `Content-Type`, if it is text.
+    #[schema(required)]
     pub content_type: Option<String>,
     /// Its body's length in bytes.
     pub bytes: u64,
     /// Whether the upstream answered it; false for our own problem document.
     #[serde(default, skip_serializing)]
+    #[schema(ignore)]
     pub from_upstream: bool,
 }
 
-/// The record of a run as the API shows it. Keys are always present, null where unknown.
-#[derive(Debug, Clone, Serialize)]
+/// The record of a run as the API shows it. Keys are always present, null where unknown; those of the logs only where
+/// one run is asked for.
+#[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Record<'a> {
+    /// Its id, a UUID with hyphens.
     run_id: String,
     state: RunState,
+    /// Whether it succeeded; null until the end.
+    #[schema(required)]
     success: Option<bool>,
+    /// Why it failed.
+    #[schema(required)]
     reason: Option<Reason>,
+    /// False for a synchronous call with a webhook.
     #[serde(rename = "async")]
     asynchronous: bool,
+    /// The dialect that asked for it.
     dialect: &'a str,
     route: &'a str,
+    /// The OpenWhisk action, otherwise the path.
     name: &'a str,
     method: &'a str,
     path: &'a str,
     accepted_at: Timestamp,
+    /// When its first attempt started.
+    #[schema(required)]
     started_at: Option<Timestamp>,
+    #[schema(required)]
     finished_at: Option<Timestamp>,
+    /// Milliseconds from acceptance to the first attempt.
+    #[schema(required)]
     queued_ms: Option<u64>,
+    /// Milliseconds from the first attempt to the end.
+    #[schema(required)]
     duration_ms: Option<u64>,
+    /// Attempts begun.
     attempts: u32,
+    /// The response grace period, in seconds.
     grace_period_s: u64,
+    #[schema(required)]
     response: Option<&'a ResponseFacts>,
+    #[schema(required)]
     delivery: Option<DeliveryRecord<'a>>,
+    /// Each attempt that has ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    attempts_log: Option<&'a [RunAttempt]>,
+}
+
+impl<'a> Record<'a> {
+    /// The same, with the logs of all attempts: for operators.
+    #[must_use]
+    pub fn with_attempts(mut self, attempts: &'a Attempts) -> Self {
+        self.attempts_log = Some(&attempts.of_run);
+        self.delivery = self
+            .delivery
+            .map(|delivery| delivery.with_attempts(&attempts.of_delivery));
+        self
+    }
 }
 
 impl Run {
@@ -288,6 +328,7 @@ impl Run {
             grace_period_s: self.policy.response_grace_period.as_secs(),
             response: self.response.as_ref(),
             delivery: self.delivery.as_ref().map(Delivery::record),
+            attempts_log: None,
         }
     }
 }

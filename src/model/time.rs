@@ -10,6 +10,10 @@ use std::{
 };
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{KnownFormat, ObjectBuilder, RefOr, Schema, SchemaFormat, schema::Type},
+};
 
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
@@ -88,6 +92,19 @@ impl<'de> Deserialize<'de> for Timestamp {
             .map_err(de::Error::custom)
     }
 }
+
+/// As the API describes it.
+impl PartialSchema for Timestamp {
+    fn schema() -> RefOr<Schema> {
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .format(Some(SchemaFormat::KnownFormat(KnownFormat::DateTime)))
+            .description(Some("RFC 3339 in UTC, with milliseconds."))
+            .into()
+    }
+}
+
+impl ToSchema for Timestamp {}
 
 /// Tells the time of day. The system's clock in the program, one moved by hand in tests.
 pub trait Clock: Send + Sync + 'static {

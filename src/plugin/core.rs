@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::clock;
 use crate::{
-    api::PublicApi,
+    api::{AdminApp, AdminParts, PublicApi},
     config::Config,
     courier::{self, Courier, SigningSecrets},
     executor::{self, Executor, Hosted, upstream::Pipeline},
@@ -24,7 +24,7 @@ use crate::{
         Store,
         sqlite::{self, Settings, SqliteStore},
     },
-    worker::janitor,
+    worker::{janitor, readiness::Readiness},
 };
 
 /// How long outcomes are waited for that cannot be recorded (a full disk); the next start finds those runs as they
@@ -41,6 +41,7 @@ pub struct Core {
     pub gate: Gate,
     /// Where runs are looked at.
     pub api: PublicApi,
+    admin: AdminParts,
     clock: SharedClock,
     executor: Executor,
     courier: Courier,
@@ -123,10 +124,21 @@ impl Core {
             metrics: metrics.clone(),
             clock: clock.clone(),
         };
-        let live = executor.live().clone();
+        let (live, lines) = (executor.live().clone(), courier.lines());
+        let admin = AdminParts {
+            config: config.admin.clone(),
+            public_prefix: config.server.public_prefix.clone(),
+            public_url: config.server.public_url.clone(),
+            store: store.clone(),
+            live: live.clone(),
+            metrics: metrics.clone(),
+            lines: lines.clone(),
+            clock: clock.clone(),
+        };
         Ok(Self {
             gate: Gate::new(parts, config),
-            api: PublicApi::new(config, store.clone(), live, metrics.clone()),
+            api: PublicApi::new(config, store.clone(), live, metrics.clone(), lines),
+            admin,
             store,
             metrics,
             clock,
@@ -136,6 +148,11 @@ impl Core {
             tasks: TaskTracker::new(),
             rest: CancellationToken::new(),
         })
+    }
+
+    /// Where operators look, to be served on `admin.address`.
+    pub fn admin_app(&self, readiness: Arc<Readiness>) -> AdminApp {
+        AdminApp::new(self.admin.clone(), readiness)
     }
 
     /// Carries out runs from now on, through a second proxy of `host` with connections of its own.
@@ -155,6 +172,7 @@ impl Core {
     /// soon as nothing is left to wait for.
     pub async fn drain(&self, limit: Duration) {
         let end = Instant::now() + limit;
+        self.api.stop_waiting();
         if timeout_at(end + RECORDING, self.executor.drain(limit))
             .await
             .is_err()

@@ -15,6 +15,7 @@ pub fn finished(metrics: &Metrics, run: &Run) {
         .with_label_values(&[route, state, reason])
         .inc();
     let ended = run.finished_at.unwrap_or(run.accepted_at);
+    metrics.minutes.note(run.state, ended);
     let queued = run
         .started_at
         .unwrap_or(ended)

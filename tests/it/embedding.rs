@@ -6,7 +6,7 @@ use std::{
     process::{Child, Command, Stdio},
 };
 
-use crate::harness::{Ask, Reply, Server, Wire, eventually, free_port};
+use crate::harness::{Ask, Gate, Reply, Server, Wire, eventually, free_port};
 
 struct Host {
     child: Child,
@@ -90,4 +90,30 @@ fn other_requests_pass_without_our_headers() {
     let ask = keyed(Ask::get("/now")).header("Raincheck-Run-Id", "forged");
     assert_eq!(host.ask(&ask).text(), "at once");
     assert_eq!(peer.only().header("raincheck-run-id"), None);
+}
+
+#[test]
+fn a_caller_who_waits_goes_through_the_hosts_filters_once_too() {
+    let gate = Gate::shut();
+    let wait = gate.clone();
+    let peer = Server::new(move |seen, answer| {
+        if seen.target == "/slow" {
+            wait.wait();
+        }
+        answer.ok("from the peer")
+    });
+    let host = Host::start(&peer);
+    let ask = |path: &str, seconds: u32| {
+        let wait = format!("respond-async, wait={seconds}");
+        keyed(Ask::get(path)).header("Prefer", wait)
+    };
+    let fast = host.ask(&ask("/fast", 30));
+    assert_eq!((fast.status, fast.text()), (200, "from the peer".into()));
+    let slow = host.ask(&ask("/slow", 1));
+    assert_eq!(slow.status, 202);
+    gate.open();
+    let location = slow.header("location").expect("location");
+    let response = format!("{}&wait=60", location.replace('?', "/response?"));
+    assert_eq!(host.ask(&keyed(Ask::get(response))).text(), "from the peer");
+    assert_eq!(peer.seen().len(), 2);
 }

@@ -14,4 +14,4 @@ pub(crate) use gate::{Gate, eventually};
 pub(crate) use process::{PROGRAM, Raincheck, RunHandle, Setup, free_port, try_get};
 pub(crate) use server::{Answer, Seen, Server};
 pub(crate) use signature::{cerebrium_signature, standard_signature};
-pub(crate) use wire::{Ask, Reply, Wire, encoded};
+pub(crate) use wire::{Ask, Reply, Wire, encoded, header};

@@ -5,7 +5,7 @@ use std::fs;
 use reqwest::Version;
 use serde_json::json;
 
-use crate::harness::{Server, Setup};
+use crate::harness::{Gate, Server, Setup};
 
 struct Tls {
     setup: Setup,
@@ -99,6 +99,68 @@ async fn runs_and_pass_through_over_http2() {
         .expect("answer");
     assert_eq!(replay.status(), 200);
     assert_eq!(replay.headers()["cache-control"], "private, no-store");
+}
+
+/// A body whose length is not known beforehand.
+fn pieces() -> reqwest::Body {
+    let pieces = ["hel", "lo"].map(Ok::<_, std::io::Error>);
+    reqwest::Body::wrap_stream(futures::stream::iter(pieces))
+}
+
+#[tokio::test]
+async fn a_body_without_a_length_ends_once() {
+    let upstream = Server::new(|seen, answer| answer.ok(seen.text()));
+    let Tls { setup, client } = tls(&upstream);
+    let proxy = setup.start_unkept();
+    let base = format!("https://localhost:{}", proxy.public().port());
+    for _ in 0..2 {
+        let ask = client.post(format!("{base}/")).body(pieces());
+        let reply = ask.send().await.expect("answer");
+        assert_eq!(reply.text().await.expect("body"), "hello");
+    }
+    assert_eq!(upstream.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn slow_calls_become_runs_over_http2_too() {
+    let gate = Gate::shut();
+    let wait = gate.clone();
+    let upstream = Server::new(move |seen, answer| {
+        if seen.target == "/slow" {
+            wait.wait();
+        }
+        answer.ok(seen.text())
+    });
+    let Tls { setup, client } = tls(&upstream);
+    let proxy = setup.set("route.async.convert_after", "1s").start_unkept();
+    let base = format!("https://localhost:{}", proxy.public().port());
+    let ask = |path: &str| client.post(format!("{base}{path}")).body(pieces()).send();
+    let fast = ask("/fast").await.expect("answer");
+    assert_eq!(
+        (fast.version(), fast.status().as_u16()),
+        (Version::HTTP_2, 200)
+    );
+    assert_eq!(fast.headers()["content-length"], "5");
+    assert_eq!(fast.text().await.expect("body"), "hello");
+    let slow = ask("/slow").await.expect("answer");
+    assert_eq!(slow.status().as_u16(), 202);
+    let location = slow.headers()["location"].to_str().expect("text");
+    let response = location.replacen('?', "/response?", 1);
+    gate.open();
+    let replay = client
+        .get(format!("{base}{response}&wait=60"))
+        .send()
+        .await
+        .expect("answer");
+    assert_eq!(replay.status(), 200);
+    assert_eq!(replay.text().await.expect("body"), "hello");
+    let seen = upstream.seen();
+    assert_eq!(seen.len(), 2);
+    for seen in seen {
+        let host = format!("localhost:{}", proxy.public().port());
+        assert_eq!(seen.header("host"), Some(host.as_str()));
+        assert_eq!(seen.header("x-forwarded-proto"), Some("https"));
+    }
 }
 
 #[tokio::test]

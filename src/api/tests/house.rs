@@ -10,19 +10,22 @@ use tower::ServiceExt;
 
 use crate::{
     api::public::{Shared, router},
-    config::{CallerEndpoints, Cors, Durability, Route, RouteWebhook, RunSettings},
+    config::{CallerEndpoints, Cors, Durability, OnSlow, Route, RouteWebhook, RunSettings},
+    courier::Lines,
     metrics::Metrics,
     model::{
         access,
+        delivery::DeliveryOutcome,
         exchange::{self, StoredRequest, StoredResponse},
+        filter::Filter,
         id::RunId,
         policy::{Policy, Repeat, StatusSet, WebhookPolicy},
         retry::Next,
         run::{Access, End, Facts, Reason, RunState},
-        time::{ManualClock, Timestamp},
+        time::{Clock, ManualClock, Timestamp},
     },
     store::{
-        Accepted, NewRun, RunClaim, Settlement, Store,
+        Accepted, DeliveryAttempt, NewRun, Page, RunClaim, Settlement, Store,
         sqlite::{Settings, SqliteStore},
     },
     worker::live::LiveRuns,
@@ -32,6 +35,7 @@ pub(super) struct House {
     pub(super) store: Arc<dyn Store>,
     pub(super) live: LiveRuns,
     pub(super) metrics: Metrics,
+    pub(super) lines: Lines,
     pub(super) clock: ManualClock,
     router: Router,
     _folder: tempfile::TempDir,
@@ -74,10 +78,12 @@ impl House {
             SqliteStore::open(settings, Arc::new(clock.clone()), Arc::new(metrics.clone()))
                 .unwrap();
         let live = LiveRuns::default();
+        let lines = Lines::new(16, Arc::new(clock.clone()), metrics.clone());
         let shared = Shared {
             store: store.clone(),
             live: live.clone(),
             metrics: metrics.clone(),
+            lines: lines.clone(),
             prefix: "/_raincheck".into(),
             public_url: String::new(),
             routes: vec![
@@ -85,12 +91,14 @@ impl House {
                 route("open", Some("https://open.example")),
                 route("shop", Some("https://shop.example")),
             ],
+            stopping: tokio_util::sync::CancellationToken::new(),
         };
         Self {
             router: router(Arc::new(shared)),
             store,
             live,
             metrics,
+            lines,
             clock,
             _folder: folder,
         }
@@ -98,25 +106,74 @@ impl House {
 
     /// Accepts a run on `route` that is shown as `access` says, and starts it.
     pub(super) async fn start(&self, method: &str, route: &str, access: Access) -> Box<RunClaim> {
+        match self.accept(route, facts(method, access), true).await {
+            Accepted::New(Some(claim)) => claim,
+            other => panic!("the run was not started: {other:?}"),
+        }
+    }
+
+    /// Accepts a run on `route` that waits.
+    pub(super) async fn queue(&self, route: &str) -> RunId {
+        let facts = facts("POST", Access::Anybody);
+        self.accept(route, facts, false).await;
+        let newest = Page {
+            before: None,
+            skip: 0,
+            limit: 1,
+        };
+        let listed = self.store.list(Filter::default(), newest).await.unwrap();
+        listed.runs[0].id
+    }
+
+    /// A run that succeeded, with a delivery to `endpoint` that is pending.
+    pub(super) async fn owed(&self, endpoint: &str) -> RunId {
+        let mut facts = facts("POST", Access::Anybody);
+        facts.webhook_endpoint = Some(endpoint.into());
+        let Accepted::New(Some(claim)) = self.accept("app", facts, true).await else {
+            panic!("the run was not started");
+        };
+        self.answer(claim, "200 OK", Bytes::from("done")).await
+    }
+
+    /// The same, with a delivery that is dead after its only attempt.
+    pub(super) async fn dead(&self, endpoint: &str) -> RunId {
+        let id = self.owed(endpoint).await;
+        let mut claims = self.store.claim_deliveries(vec![id]).await.unwrap();
+        let attempt = DeliveryAttempt {
+            outcome: DeliveryOutcome::Answered {
+                status: 503,
+                retry_after: None,
+            },
+            started_at: self.clock.now(),
+            chance: 0.5,
+            address: Some(([192, 0, 2, 1], 443).into()),
+            took: Duration::from_millis(20),
+            detail: String::new(),
+            excerpt: "<b>no</b>".into(),
+        };
+        let claim = claims.pop().unwrap();
+        self.store.settle_delivery(claim, attempt).await.unwrap();
+        id
+    }
+
+    async fn accept(&self, route: &str, facts: Facts, start: bool) -> Accepted {
+        let head = format!("{} /jobs/run HTTP/1.1\r\nHost: a\r\n\r\n", facts.method);
         let new = NewRun {
             id: self.store.next_id(),
             policy: Arc::new(policy(route)),
-            facts: facts(method, access),
+            facts,
             request: StoredRequest {
-                head: Bytes::from(format!("{method} /jobs/run HTTP/1.1\r\nHost: a\r\n\r\n")),
+                head: head.into(),
                 body: exchange::Body::EMPTY,
                 client: None,
                 tls: false,
                 webhook_secret: None,
             },
             key: None,
-            accepted_at: Timestamp::from_millis(1_790_000_000_000),
-            start: true,
+            accepted_at: self.clock.now(),
+            start,
         };
-        match self.store.accept(new).await.unwrap() {
-            Accepted::New(Some(claim)) => claim,
-            other => panic!("the run was not started: {other:?}"),
-        }
+        self.store.accept(new).await.unwrap()
     }
 
     pub(super) async fn end(&self, claim: RunClaim, end: End, response: Option<StoredResponse>) {
@@ -235,6 +292,9 @@ fn route(name: &str, origin: Option<&str>) -> Arc<Route> {
         policy: Arc::new(policy(name)),
         dialects: vec![],
         concurrency: 1,
+        convert_after: None,
+        on_slow: OnSlow::Convert,
+        max_wait: Duration::from_secs(60),
         owner_headers: owner_headers(),
         idempotency_header: HeaderName::from_static("idempotency-key"),
         forward_control_params: false,

@@ -11,7 +11,7 @@ use crate::{
     model::{
         attempt::Attempts,
         books::Books,
-        exchange::StoredResponse,
+        exchange::{StoredRequest, StoredResponse},
         filter::Filter,
         id::RunId,
         run::Run,
@@ -260,6 +260,10 @@ impl Store for Shelf {
     }
 
     async fn find(&self, _id: RunId) -> Result<Found, StoreError> {
+        unreachable!("the courier looks nothing up")
+    }
+
+    async fn request(&self, _id: RunId) -> Result<Option<StoredRequest>, StoreError> {
         unreachable!("the courier looks nothing up")
     }
 

@@ -16,8 +16,6 @@ use pingora::protocols::{
 };
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::model::exchange::StoredRequest;
-
 /// Far smaller than Pingora's own virtual stream, whose buffers take 64 KiB.
 #[derive(Debug)]
 pub(super) struct Replay {
@@ -27,18 +25,17 @@ pub(super) struct Replay {
 }
 
 impl Replay {
-    /// A connection as `request` came over: from the same client, and with or without TLS.
-    pub(super) fn new(head: Bytes, request: &StoredRequest) -> Self {
+    /// A connection from `client`, with or without TLS.
+    pub(super) fn new(head: Bytes, client: Option<std::net::SocketAddr>, tls: bool) -> Self {
         // There is no socket behind it: both addresses are set, so that nobody asks the descriptor for them.
         let socket = SocketDigest::from_raw_fd(-1);
-        let client = request.client.map(SocketAddr::Inet);
+        let client = client.map(SocketAddr::Inet);
         // A cell that was just made is empty.
         let _ = socket.peer_addr.set(client);
         let _ = socket.local_addr.set(None);
         let _ = socket.original_dst.set(None);
-        let tls = request
-            .tls
-            .then(|| Arc::new(SslDigest::new("unknown", "unknown", None, None, Vec::new())));
+        let tls =
+            tls.then(|| Arc::new(SslDigest::new("unknown", "unknown", None, None, Vec::new())));
         Self {
             head,
             socket: Arc::new(socket),

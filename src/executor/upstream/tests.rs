@@ -18,6 +18,8 @@ use tokio::{
 use super::*;
 use crate::executor::testing::{FakeStore, claim, policy, request};
 
+mod passing;
+
 /// A host with one peer, which answers `/forbidden` itself.
 struct Host {
     peer: SocketAddr,

@@ -18,7 +18,7 @@ use crate::{
         attempt::{Attempts, RunAttempt},
         books::Books,
         delivery::DeliveryState,
-        exchange::StoredResponse,
+        exchange::{StoredRequest, StoredResponse},
         id::RunId,
         run::RunState,
     },
@@ -106,6 +106,16 @@ pub(super) fn find(db: &Connection, names: &Names, id: RunId) -> Result<Found> {
     } else {
         Found::Unknown
     })
+}
+
+/// Looks an unfinished run's request up.
+pub(super) fn request(db: &Connection, names: &Names, id: RunId) -> Result<Option<StoredRequest>> {
+    let snapshot = db.unchecked_transaction()?;
+    let found = find_run(&snapshot, names, id)?;
+    if found.is_none_or(|found| found.run.state.is_final()) {
+        return Ok(None);
+    }
+    row::read_request(&snapshot, id.key()).optional()
 }
 
 /// Looks a finished run's response up.

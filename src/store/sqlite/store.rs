@@ -19,7 +19,7 @@ use crate::{
         attempt::{Attempts, RunAttempt},
         books::Books,
         delivery::DeliveryState,
-        exchange::{Body, StoredResponse},
+        exchange::{Body, StoredRequest, StoredResponse},
         filter::Filter,
         id::RunId,
         retry::Next,
@@ -210,6 +210,12 @@ impl Store for SqliteStore {
     async fn find(&self, id: RunId) -> Result<Found, StoreError> {
         self.shared
             .read(move |db, names| reader::find(db, names, id))
+            .await
+    }
+
+    async fn request(&self, id: RunId) -> Result<Option<StoredRequest>, StoreError> {
+        self.shared
+            .read(move |db, names| reader::request(db, names, id))
             .await
     }
 
