@@ -40,7 +40,10 @@ impl Admin {
         if matches!(authorization, Some(None)) {
             return Err(Exit::Config.because("the token has characters that no header can hold"));
         }
-        let client = client::client().no_proxy().build();
+        let client = client::client()
+            .no_proxy()
+            .read_timeout(client::PATIENCE)
+            .build();
         Ok(Self {
             client: client.map_err(client::no_client)?,
             address,

@@ -14,14 +14,14 @@ use super::{Exit, Failure, Screen, http as client, plain};
 /// So much of a body decides whether it is text.
 const SAMPLE: usize = 8 * 1024;
 
-/// Where a response goes, and how much of it.
+/// Where a response goes, and how much of it. For commands that have `--json` too.
 #[derive(Debug, Args)]
 pub(super) struct To {
     /// Print the status and the headers too.
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "json")]
     include: bool,
     /// Write the body to this file; `-` is stdout, binary or not.
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "json")]
     output: Option<PathBuf>,
 }
 

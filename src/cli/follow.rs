@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use http::{HeaderValue, StatusCode, header::RETRY_AFTER};
 use reqwest::{RequestBuilder, Response};
-use tokio::time::Instant;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::Instant,
+};
 
 use super::{
     Exit, Failure,
@@ -20,7 +23,7 @@ const LONGEST_LOOK: Duration = Duration::from_secs(30);
 /// An answer that came sooner was not held.
 const HELD: Duration = Duration::from_secs(1);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// How the waiting ended.
 pub(super) enum Followed {
@@ -33,25 +36,26 @@ pub(super) enum Followed {
 }
 
 /// Looks at a run, by the request that `look` makes, until it ends. While nobody answers it goes on: the server may be
-/// starting again.
+/// starting again. `known` is what is known of the run before the first look.
 ///
 /// # Errors
 /// The server knows no such run, or will not show it.
 pub(super) async fn follow(
     look: impl Fn() -> RequestBuilder,
     timeout: Duration,
+    known: &str,
     spinner: &Spinner,
 ) -> Result<Followed, Failure> {
-    let deadline = tokio::time::sleep(timeout);
+    let uncaught = |error| Exit::Failed.because(format!("signals cannot be caught: {error}"));
+    // From here on Ctrl-C ends the waiting, not the process.
+    let mut interrupts = signal(SignalKind::interrupt()).map_err(uncaught)?;
+    spinner.say(known);
     tokio::select! {
         // A run that has ended has, whatever else happened.
         biased;
         ended = until_ended(look, spinner) => ended,
-        () = deadline => Ok(Followed::Late),
-        interrupted = tokio::signal::ctrl_c() => match interrupted {
-            Ok(()) => Ok(Followed::Interrupted),
-            Err(error) => Err(Exit::Failed.because(format!("signals cannot be caught: {error}"))),
-        }
+        () = tokio::time::sleep(timeout) => Ok(Followed::Late),
+        _ = interrupts.recv() => Ok(Followed::Interrupted),
     }
 }
 
@@ -138,7 +142,7 @@ mod tests {
     fn looks_become_rarer_where_the_server_does_not_hold_its_answer() {
         let pauses = [0, 1, 2, 3, 4, 5, 6, 7, u32::MAX].map(|quick| pause(quick, None));
         let millis = pauses.map(|pause| pause.as_millis());
-        assert_eq!(millis, [0, 200, 400, 800, 1600, 3200, 5000, 5000, 5000]);
+        assert_eq!(millis, [0, 200, 400, 800, 1600, 2000, 2000, 2000, 2000]);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The client's side of HTTP, as the commands need it: a thread to wait on, a client, and what its errors mean.
+//! The client's side of HTTP, as the commands need it.
 
 use std::{error::Error, time::Duration};
 
@@ -10,6 +10,8 @@ use crate::model::problem;
 
 /// A server that takes longer to take a connection is not there.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// A server that is silent for longer has nothing to say; for what it need not wait for.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest problem document that is read, in bytes.
 const LONGEST_PROBLEM: usize = 64 * 1024;
 

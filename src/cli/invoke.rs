@@ -60,9 +60,9 @@ async fn invoke(
         drop(spinner);
         return accepted.print(arguments.json, screen);
     }
-    spinner.say(&format!("{} accepted", accepted.id));
+    let known = format!("{} accepted", accepted.id);
     let look = || client.get(accepted.record.clone());
-    let followed = follow(look, arguments.timeout, &spinner).await;
+    let followed = follow(look, arguments.timeout, &known, &spinner).await;
     let (record, text) = match followed.map_err(|failure| accepted.lost(failure))? {
         Followed::Ended(record, text) => (record, text),
         Followed::Late => return Err(accepted.late(arguments.timeout)),
@@ -72,10 +72,14 @@ async fn invoke(
     let full = client
         .get(accepted.response())
         .header("raincheck-replay", "full");
-    let response = full
-        .send()
-        .await
-        .map_err(|error| accepted.lost(Exit::Network.because(client::cause(&error))))?;
+    let sent = tokio::time::timeout(client::PATIENCE, full.send()).await;
+    let response = match sent {
+        Ok(Ok(response)) => response,
+        Ok(Err(error)) => {
+            return Err(accepted.lost(Exit::Network.because(client::cause(&error))));
+        }
+        Err(_) => return Err(accepted.lost(Exit::Network.because("the response does not come"))),
+    };
     drop(spinner);
     if response.headers().get("raincheck-run-state").is_none() {
         let status = response.status();
@@ -117,17 +121,12 @@ async fn answered(
         let says = Problem::read(response).await.says();
         return Err(Exit::Failed.because(format!("{}: {says}", status.as_u16())));
     }
-    let waited = response
-        .headers()
-        .get("preference-applied")
-        .is_some_and(|applied| {
-            applied
-                .to_str()
-                .is_ok_and(|applied| applied.contains("respond-async"))
-        });
     let note = match status {
-        // It asked for a little time of its own (`Prefer: wait`), and that was enough.
-        _ if waited => String::new(),
+        // The caller gave it a little time (`Prefer: wait`), and that was enough.
+        _ if arguments.gives_time() => String::new(),
+        _ if response.headers().contains_key("raincheck-run-id") => {
+            "note: the call was synchronous, for its route has not the dialect \"prefer\"; the webhook is told of it".to_owned()
+        }
         StatusCode::ACCEPTED => "note: the 202 names no run that could be waited for".to_owned(),
         _ => format!(
             "note: no run was started, this is the server's own answer ({}): its route has no runs, or not the dialect \"prefer\"",

@@ -259,6 +259,20 @@ fn a_route_without_runs_answers_itself_and_that_is_said() {
 }
 
 #[test]
+fn a_synchronous_call_with_a_webhook_is_no_call_without_a_run() {
+    let (app, receiver) = (Server::fixed(200, "at once"), Server::fixed(204, ""));
+    let dialects = vec![toml::Value::from("cerebrium")];
+    let raincheck = Setup::new(&app)
+        .set("route.async.dialects", dialects)
+        .start();
+    let url = url(&raincheck, "/");
+    let told = tell(command(["invoke", &url, "--webhook", &receiver.url("/")]));
+    assert_eq!((told.code, told.out.as_str()), (0, "at once"));
+    assert!(told.err.contains("synchronous"), "{}", told.err);
+    assert_eq!(receiver.only().text(), "at once");
+}
+
+#[test]
 fn a_time_of_ones_own_to_wait_can_be_enough() {
     let app = Server::fixed(200, "at once");
     let raincheck = Setup::new(&app).start();

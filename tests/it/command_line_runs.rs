@@ -200,6 +200,8 @@ fn usage_is_2() {
         "runs list -q --json",
         "runs list --limit many",
         "runs wait ID --timeout soon",
+        "runs result ID --json -i",
+        "runs result ID --json -o x",
         "completions",
         "completions tcsh",
         "man nonsense",

@@ -6,6 +6,7 @@ mod body_intake;
 mod cancelling;
 mod command_line;
 mod command_line_invoke;
+mod command_line_operating;
 mod command_line_runs;
 mod concurrency;
 mod conversion;

@@ -53,7 +53,7 @@ pub(in crate::cli) struct Arguments {
     #[arg(short, long)]
     pub(super) quiet: bool,
     /// Print the run's record and the response as one JSON document.
-    #[arg(long, conflicts_with_all = ["include", "output"])]
+    #[arg(long)]
     pub(super) json: bool,
     #[command(flatten)]
     pub(super) to: body::To,
@@ -81,6 +81,12 @@ impl Arguments {
         }
         *request.headers_mut() = headers;
         Ok(request)
+    }
+
+    /// Whether the caller's own preference leaves time for an answer in place of a 202.
+    pub(super) fn gives_time(&self) -> bool {
+        let mut lines = self.headers.iter().filter(|(name, _)| name == "prefer");
+        lines.any(|(_, line)| line.to_str().is_ok_and(|line| line.contains("wait=")))
     }
 
     fn target(&self) -> Url {

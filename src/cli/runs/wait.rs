@@ -38,15 +38,10 @@ pub(super) async fn run(
         (Box::new(first.value), first.text)
     } else {
         let spinner = Spinner::start(which.quiet);
-        spinner.say(&format!("{id} {}", first.value.state));
+        let known = format!("{id} {}", first.value.state);
         let path = format!("runs/{id}");
-        match follow(
-            || admin.request(Method::GET, &path, &[]),
-            *timeout,
-            &spinner,
-        )
-        .await?
-        {
+        let look = || admin.request(Method::GET, &path, &[]);
+        match follow(look, *timeout, &known, &spinner).await? {
             Followed::Ended(run, text) => (run, text),
             Followed::Late => {
                 let timeout = humantime::format_duration(*timeout);
