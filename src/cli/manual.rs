@@ -35,6 +35,7 @@ pub(super) fn run(arguments: &Arguments, screen: &mut Screen<'_>) -> Result<(), 
     let mut page = Vec::new();
     clap_mangen::Man::new(command)
         .title(name.to_uppercase())
+        .source(concat!("raincheck ", env!("CARGO_PKG_VERSION")))
         .render(&mut page)?;
     screen.out.write_all(&page)?;
     Ok(screen.out.flush()?)
