@@ -20,7 +20,7 @@ use crate::model::{
     time::Timestamp,
 };
 
-pub use changes::{Changes, Waiter};
+pub use changes::{AllChanges, Changed, Changes, Waiter};
 pub use pending::PendingNotices;
 
 /// A store of runs.

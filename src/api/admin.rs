@@ -38,6 +38,7 @@ use crate::{
 mod acts;
 mod bulk;
 mod describe;
+mod events;
 mod guard;
 mod list;
 mod pages;
@@ -87,6 +88,8 @@ pub(super) struct Shared {
     /// None if everybody who reaches the listener may use it.
     lock: Option<Lock>,
     started_at: Timestamp,
+    /// Places for event streams.
+    streams: Arc<Semaphore>,
 }
 
 /// What keeps others out.
@@ -113,6 +116,7 @@ impl AdminApp {
             hosts: hosts.map(|host| host.to_ascii_lowercase()).collect(),
             lock,
             started_at: parts.clock.now(),
+            streams: Arc::new(Semaphore::new(events::STREAMS)),
             store: parts.store,
             readiness,
             live: parts.live,
@@ -137,6 +141,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .routes(routes!(bulk::redeliver))
         .routes(routes!(receivers::breakers))
         .routes(routes!(stats::stats))
+        .routes(routes!(events::events))
         .split_for_parts();
     let document = describe::document(described);
     let document = async move || {

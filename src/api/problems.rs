@@ -188,6 +188,10 @@ const fn explanation(code: Code) -> (&'static str, &'static str) {
             "A run's request is deleted when the run ends, and with it what a repetition would need.",
             "Send the request again from where it came.",
         ),
+        Code::TooManyStreams => (
+            "As many streams of events are open on the admin listener as it allows.",
+            "Close one of them, or poll the list of runs.",
+        ),
         Code::Internal => (
             "The proxy failed in a way it should not.",
             "Try again. Operators: the log has an entry with the run's id.",

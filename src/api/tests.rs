@@ -2,6 +2,7 @@
 
 mod acting;
 mod describing;
+mod events;
 mod house;
 mod listing;
 mod looking;

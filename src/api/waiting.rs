@@ -125,7 +125,10 @@ pub(super) async fn change(waiter: &mut Waiter) {
 /// What is to be said if it cannot be looked up.
 pub(super) async fn again(shared: &Shared, id: RunId) -> Result<Box<Run>, Problem> {
     match shared.store.find(id).await {
-        Ok(Found::Run(run)) => Ok(run),
+        Ok(Found::Run(mut run)) => {
+            shared.reschedule(&mut run);
+            Ok(run)
+        }
         Ok(Found::Unknown) => Err(answer::unknown()),
         Ok(Found::Expired) => Err(answer::expired()),
         Err(error) => {

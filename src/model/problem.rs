@@ -50,12 +50,13 @@ pub enum Code {
     NoDelivery,
     DeliveryUnderWay,
     RequestGone,
+    TooManyStreams,
     Internal,
 }
 
 impl Code {
     /// All codes.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 38] = [
         Self::NoRoute,
         Self::AmbiguousPath,
         Self::BadRequest,
@@ -92,6 +93,7 @@ impl Code {
         Self::NoDelivery,
         Self::DeliveryUnderWay,
         Self::RequestGone,
+        Self::TooManyStreams,
         Self::Internal,
     ];
 
@@ -206,6 +208,7 @@ impl Code {
                 409,
                 "The run's request is not kept any more",
             ),
+            Self::TooManyStreams => ("too-many-streams", 429, "Too many event streams are open"),
             Self::Internal => ("internal", 500, "An internal error"),
         }
     }

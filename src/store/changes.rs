@@ -1,14 +1,17 @@
 //! Who waits for which run: told after commits that changed it. A hint only; the store is the truth.
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicUsize, Ordering},
 };
 
 use dashmap::DashMap;
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 
 use crate::model::id::RunId;
+
+/// The most changes that are kept for those who are told of all, until they take them.
+const KEPT: usize = 4096;
 
 /// The waiters of one process, by run. Clones are the same.
 #[derive(Debug, Clone, Default)]
@@ -18,6 +21,8 @@ pub struct Changes(Arc<Inner>);
 struct Inner {
     waiters: AtomicUsize,
     runs: DashMap<RunId, watch::Sender<()>>,
+    /// Made for the first who is told of all.
+    all: OnceLock<broadcast::Sender<RunId>>,
 }
 
 impl Changes {
@@ -37,8 +42,22 @@ impl Changes {
         }
     }
 
+    /// Registers somebody who is told of the changes of all runs from now on.
+    pub fn all(&self) -> AllChanges {
+        let all = self.0.all.get_or_init(|| broadcast::Sender::new(KEPT));
+        AllChanges(all.subscribe())
+    }
+
     /// Tells those who wait for these runs. Costs next to nothing while nobody waits.
     pub fn tell(&self, runs: &[RunId]) {
+        if let Some(all) = self.0.all.get()
+            && all.receiver_count() > 0
+        {
+            for run in runs {
+                // An error says that the last one left.
+                let _ = all.send(*run);
+            }
+        }
         if self.0.waiters.load(Ordering::SeqCst) == 0 {
             return;
         }
@@ -47,6 +66,41 @@ impl Changes {
                 waiters.send_replace(());
             }
         }
+    }
+}
+
+/// Somebody who is told of all runs; whoever takes too slowly misses the oldest changes.
+#[derive(Debug)]
+pub struct AllChanges(broadcast::Receiver<RunId>);
+
+/// Runs that changed, each once.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// In the order of their first change.
+    pub runs: Vec<RunId>,
+    /// How many changes were missed before.
+    pub missed: u64,
+}
+
+impl AllChanges {
+    /// Waits for a change; returns what has changed by then, at most `limit` runs.
+    pub async fn next(&mut self, limit: usize) -> Changed {
+        let mut changed = Changed::default();
+        match self.0.recv().await {
+            Ok(run) => changed.runs.push(run),
+            Err(broadcast::error::RecvError::Lagged(missed)) => changed.missed = missed,
+            // The sender lives as long as the store, and the store as long as whoever asks here.
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
+        while changed.runs.len() < limit {
+            match self.0.try_recv() {
+                Ok(run) if changed.runs.contains(&run) => {}
+                Ok(run) => changed.runs.push(run),
+                Err(broadcast::error::TryRecvError::Lagged(missed)) => changed.missed += missed,
+                Err(_) => break,
+            }
+        }
+        changed
     }
 }
 
@@ -108,6 +162,34 @@ mod tests {
         changes.tell(&[run(1)]);
         changes.tell(&[run(1)]);
         assert!(waiter.changed().now_or_never().is_some());
+    }
+
+    #[test]
+    fn who_listens_to_all_is_told_of_each_run_once() {
+        let changes = Changes::default();
+        changes.tell(&[run(9)]);
+        let mut all = changes.all();
+        changes.tell(&[run(1), run(2)]);
+        changes.tell(&[run(1), run(3)]);
+        let mut take = |limit| all.next(limit).now_or_never();
+        let told = |runs: &[i64]| Changed {
+            runs: runs.iter().map(|number| run(*number)).collect(),
+            missed: 0,
+        };
+        assert_eq!(take(2), Some(told(&[1, 2])));
+        assert_eq!(take(2), Some(told(&[1, 3])));
+        assert_eq!(take(2), None);
+    }
+
+    #[test]
+    fn who_takes_too_slowly_misses_the_oldest_changes_and_is_told_how_many() {
+        let changes = Changes::default();
+        let mut all = changes.all();
+        for number in 0..KEPT as i64 + 7 {
+            changes.tell(&[run(number)]);
+        }
+        let told = all.next(3).now_or_never().unwrap();
+        assert_eq!((told.missed, told.runs), (7, vec![run(7), run(8), run(9)]));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! Raincheck from outside: the real program, real sockets, nothing of its insides.
 
 mod admin;
+mod admin_api;
+mod admin_description;
 mod bad_heads;
 mod body_intake;
 mod cancelling;

@@ -27,7 +27,7 @@ use crate::{
 
 /// Ends a run as cancelled: a queued one at once, a running one by closing its upstream connection. A cancelled run
 /// can be cancelled again.
-#[utoipa::path(post, path = "/api/v1/runs/{id}/cancel", tag = "runs",
+#[utoipa::path(post, path = "/api/v1/runs/{id}/cancel", operation_id = "cancel_run", tag = "runs",
     params(("id" = String, Path, format = "uuid", description = "The run's id, with or without hyphens.")),
     responses((status = 202, description = "It is cancelled.", body = Record)))]
 pub(super) async fn cancel(State(shared): State<Arc<Shared>>, id: Id, request: Parts) -> Answer {
@@ -47,7 +47,7 @@ pub(super) async fn cancel(State(shared): State<Arc<Shared>>, id: Id, request: P
 
 /// Begins a new round of attempts of a run's delivery, whatever became of it before: the first is due at once, with
 /// the same `webhook-id`.
-#[utoipa::path(post, path = "/api/v1/runs/{id}/redeliver", tag = "deliveries",
+#[utoipa::path(post, path = "/api/v1/runs/{id}/redeliver", operation_id = "redeliver_run", tag = "deliveries",
     params(("id" = String, Path, format = "uuid", description = "The run's id, with or without hyphens.")),
     responses((status = 202, description = "It is due.", body = Record)))]
 pub(super) async fn redeliver(State(shared): State<Arc<Shared>>, id: Id, request: Parts) -> Answer {
@@ -79,7 +79,7 @@ pub(super) async fn redeliver(State(shared): State<Arc<Shared>>, id: Id, request
 
 /// A new run from the request of one that is unfinished, under what the route promised that one. A finished run's
 /// request is deleted, so it cannot be repeated: 409 `request-gone`.
-#[utoipa::path(post, path = "/api/v1/runs/{id}/repeat", tag = "runs",
+#[utoipa::path(post, path = "/api/v1/runs/{id}/repeat", operation_id = "repeat_run", tag = "runs",
     params(("id" = String, Path, format = "uuid", description = "The run's id, with or without hyphens.")),
     responses((status = 202, description = "The new run.", body = Record)))]
 pub(super) async fn repeat(State(shared): State<Arc<Shared>>, id: Id, request: Parts) -> Answer {

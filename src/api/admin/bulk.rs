@@ -68,7 +68,7 @@ pub(super) struct Done {
 }
 
 /// Cancels the unfinished runs that meet all conditions, the newest first: at most 10,000 in one call.
-#[utoipa::path(post, path = "/api/v1/runs/cancel", tag = "runs", params(describe::OfCancel),
+#[utoipa::path(post, path = "/api/v1/runs/cancel", operation_id = "cancel_runs", tag = "runs", params(describe::OfCancel),
     responses((status = 200, description = "What was done.", body = Done)))]
 pub(super) async fn cancel(State(shared): State<Arc<Shared>>, request: Parts) -> Answer {
     let given = shared.read(&request, &OF_CANCEL)?;
@@ -83,7 +83,7 @@ pub(super) async fn cancel(State(shared): State<Arc<Shared>>, request: Parts) ->
 
 /// Begins new rounds of attempts for the deliveries that meet all conditions (dead ones, unless `delivery` says
 /// otherwise), the newest first: at most 10,000 in one call.
-#[utoipa::path(post, path = "/api/v1/deliveries/redeliver", tag = "deliveries", params(describe::OfRedeliver),
+#[utoipa::path(post, path = "/api/v1/deliveries/redeliver", operation_id = "redeliver_runs", tag = "deliveries", params(describe::OfRedeliver),
     responses((status = 200, description = "What was done.", body = Done)))]
 pub(super) async fn redeliver(State(shared): State<Arc<Shared>>, request: Parts) -> Answer {
     let given = shared.read(&request, &OF_REDELIVER)?;

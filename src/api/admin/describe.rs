@@ -13,7 +13,7 @@ use utoipa::{
 };
 
 use super::{
-    bulk, list,
+    bulk, events, list,
     query::{Kind, Parameter},
 };
 use crate::model::problem;
@@ -98,6 +98,16 @@ pub(super) struct OfList;
 impl IntoParams for OfList {
     fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Described> {
         list::PARAMETERS.iter().map(|one| described(one)).collect()
+    }
+}
+
+/// Those of events.
+pub(super) struct OfEvents;
+
+impl IntoParams for OfEvents {
+    fn into_params(_: impl Fn() -> Option<ParameterIn>) -> Vec<Described> {
+        let all = events::OF_EVENTS.iter();
+        all.map(|one| described(one)).collect()
     }
 }
 

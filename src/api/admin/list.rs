@@ -45,7 +45,7 @@ pub(super) struct RunList<'a> {
 
 /// The runs that meet all conditions, the newest first. A page may be short, or empty, and still have a next one: at
 /// most 50,000 runs are looked at for each.
-#[utoipa::path(get, path = "/api/v1/runs", tag = "runs", params(describe::OfList),
+#[utoipa::path(get, path = "/api/v1/runs", operation_id = "list_runs", tag = "runs", params(describe::OfList),
     responses((status = 200, description = "A page of runs.", body = RunList)))]
 pub(super) async fn list(State(shared): State<Arc<Shared>>, request: Parts) -> Answer {
     let given = shared.read(&request, &PARAMETERS)?;
@@ -74,7 +74,7 @@ pub(super) async fn list(State(shared): State<Arc<Shared>>, request: Parts) -> A
 }
 
 /// One run, with each attempt of its upstream call (`attempts_log`) and of its delivery (`delivery.attempts_log`).
-#[utoipa::path(get, path = "/api/v1/runs/{id}", tag = "runs",
+#[utoipa::path(get, path = "/api/v1/runs/{id}", operation_id = "get_run", tag = "runs",
     params(("id" = String, Path, format = "uuid", description = "The run's id, with or without hyphens.")),
     responses((status = 200, description = "The run.", body = Record)))]
 pub(super) async fn record(State(shared): State<Arc<Shared>>, id: Id, request: Parts) -> Answer {
@@ -89,7 +89,7 @@ pub(super) async fn record(State(shared): State<Arc<Shared>>, id: Id, request: P
 }
 
 /// The response of a run, replayed: its status, headers and body. While it is unfinished: 202 and the record.
-#[utoipa::path(get, path = "/api/v1/runs/{id}/response", tag = "runs",
+#[utoipa::path(get, path = "/api/v1/runs/{id}/response", operation_id = "get_response", tag = "runs",
     params(("id" = String, Path, format = "uuid", description = "The run's id, with or without hyphens.")),
     responses(
         (status = "2XX", description = "The response. What the application answered has any status and type; our own answers have the header `Raincheck-Error`."),

@@ -51,7 +51,7 @@ impl From<ReceiverState> for Breaker {
 }
 
 /// Receivers whose circuit breakers are not closed, as this process sees them.
-#[utoipa::path(get, path = "/api/v1/breakers", tag = "deliveries",
+#[utoipa::path(get, path = "/api/v1/breakers", operation_id = "list_breakers", tag = "deliveries",
     responses((status = 200, description = "The breakers that are not closed.", body = BreakerList)))]
 pub(super) async fn breakers(State(shared): State<Arc<Shared>>, request: Parts) -> Answer {
     shared.read(&request, &[])?;

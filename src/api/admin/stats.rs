@@ -70,7 +70,7 @@ struct StoreState {
 }
 
 /// The books, what is under way, and the last hour.
-#[utoipa::path(get, path = "/api/v1/stats", tag = "state",
+#[utoipa::path(get, path = "/api/v1/stats", operation_id = "get_stats", tag = "state",
     responses((status = 200, description = "The state of the whole.", body = Stats)))]
 pub(super) async fn stats(State(shared): State<Arc<Shared>>, request: Parts) -> Answer {
     shared.read(&request, &[])?;

@@ -19,6 +19,7 @@ async fn every_resource_is_described() {
         ("/api/v1/deliveries/redeliver", "post"),
         ("/api/v1/breakers", "get"),
         ("/api/v1/stats", "get"),
+        ("/api/v1/events", "get"),
     ] {
         let operation = &paths[path][method];
         assert!(
@@ -31,6 +32,14 @@ async fn every_resource_is_described() {
             "{path}"
         );
     }
+    let operations = paths
+        .values()
+        .flat_map(|path| path.as_object().unwrap().values());
+    let ids: Vec<_> = operations
+        .map(|it| it["operationId"].as_str().unwrap())
+        .collect();
+    let different: std::collections::HashSet<_> = ids.iter().collect();
+    assert_eq!(different.len(), ids.len(), "{ids:?}");
     let parameters = paths["/api/v1/runs"]["get"]["parameters"]
         .as_array()
         .unwrap();

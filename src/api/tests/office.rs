@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::{body::Body, response::Response};
 use http::Request;
 use http_body_util::BodyExt;
 use tower::ServiceExt;
@@ -59,18 +59,29 @@ impl Office {
         lines: &[(&str, &str)],
         body: &str,
     ) -> Answer {
-        let mut request = Request::builder().method(method).uri(target);
-        for (name, value) in lines {
-            request = request.header(*name, *value);
-        }
-        let request = request.body(Body::from(body.to_owned())).unwrap();
-        let response = self.app.0.clone().oneshot(request).await.unwrap();
+        let response = self.begin(method, target, lines, body).await;
         let (parts, body) = response.into_parts();
         Answer {
             status: parts.status,
             headers: parts.headers,
             body: body.collect().await.unwrap().to_bytes(),
         }
+    }
+
+    /// Sends exactly this, and does not take the answer's body in.
+    pub(super) async fn begin(
+        &self,
+        method: &str,
+        target: &str,
+        lines: &[(&str, &str)],
+        body: &str,
+    ) -> Response {
+        let mut request = Request::builder().method(method).uri(target);
+        for (name, value) in lines {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        self.app.0.clone().oneshot(request).await.unwrap()
     }
 
     pub(super) async fn get(&self, target: &str) -> Answer {
