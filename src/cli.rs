@@ -1,9 +1,22 @@
 //! The command line: arguments → one subcommand → an exit code.
 
+mod admin;
+mod body;
 mod check;
+mod completions;
 mod demo;
+mod follow;
+mod http;
+mod invoke;
+mod json;
 mod listen;
+mod manual;
+mod plain;
+mod record;
+mod runs;
 mod serve;
+mod settings;
+mod terminal;
 mod version;
 
 use std::{
@@ -33,7 +46,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     match arguments.command.run(&mut screen) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            let _ = writeln!(screen.err, "{}", failure.message.trim_end());
+            if !failure.message.is_empty() {
+                let _ = writeln!(screen.err, "{}", failure.message.trim_end());
+            }
             ExitCode::from(failure.exit as u8)
         }
     }
@@ -45,7 +60,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     name = "raincheck",
     version,
     arg_required_else_help = true,
-    after_help = "Exit codes: 0; 1 it failed; 2 usage; 64 configuration; 69 cannot bind or connect; 74 store."
+    after_help = "Exit codes: 0; 1 it failed; 2 usage; 64 configuration; 69 cannot bind or connect; 74 store; 130 interrupted."
 )]
 struct Arguments {
     #[command(subcommand)]
@@ -56,10 +71,18 @@ struct Arguments {
 enum Command {
     /// Say everything that is wrong with a configuration, or what it would do.
     Check(check::Arguments),
+    /// Print the completions of a shell.
+    Completions(completions::Arguments),
     /// Show a run from the call to its signed webhook, in one process.
     Demo(demo::Arguments),
+    /// Ask for a run of a request, wait for it, and print its response.
+    Invoke(Box<invoke::Arguments>),
     /// Receive webhooks: verify, print and answer what arrives.
     Listen(listen::Arguments),
+    /// Print a page of the manual (man -l reads it).
+    Man(manual::Arguments),
+    /// Look at runs and act on them, by the admin listener.
+    Runs(Box<runs::Arguments>),
     /// Serve until SIGTERM or SIGINT.
     Serve(serve::Arguments),
     /// Print the version.
@@ -70,8 +93,12 @@ impl Command {
     fn run(self, screen: &mut Screen<'_>) -> Result<(), Failure> {
         match self {
             Self::Check(arguments) => check::run(&arguments, screen),
+            Self::Completions(arguments) => completions::run(&arguments, screen),
             Self::Demo(arguments) => demo::run(&arguments, screen),
+            Self::Invoke(arguments) => invoke::run(&arguments, screen),
             Self::Listen(arguments) => listen::run(&arguments, screen),
+            Self::Man(arguments) => manual::run(&arguments, screen),
+            Self::Runs(arguments) => runs::run(&arguments, screen),
             Self::Serve(arguments) => serve::run(&arguments),
             Self::Version => version::run(screen),
         }
@@ -99,7 +126,7 @@ pub(crate) struct Failure {
 pub(crate) enum Exit {
     /// What was asked for failed.
     Failed = 1,
-    /// The arguments are wrong.
+    /// The command line is wrong.
     Usage = 2,
     /// The configuration is wrong.
     Config = 64,
@@ -107,6 +134,8 @@ pub(crate) enum Exit {
     Network = 69,
     /// The store cannot be used.
     Store = 74,
+    /// Ctrl-C, as shells say it.
+    Interrupted = 130,
 }
 
 impl Exit {
@@ -122,6 +151,10 @@ impl Exit {
 /// Nobody reads what is written: a pipe was closed.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
+        // `raincheck runs list | head -1` is no mistake.
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Exit::Failed.because("");
+        }
         Exit::Failed.because(format!("cannot write: {error}"))
     }
 }

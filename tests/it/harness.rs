@@ -1,6 +1,7 @@
 //! What the tests are made of: the real program, scripted servers on either side of it, raw connections.
 
 mod books;
+mod command;
 mod gate;
 mod process;
 mod server;
@@ -8,6 +9,7 @@ mod signature;
 mod wire;
 
 pub(crate) use books::{assert_balanced, lines};
+pub(crate) use command::{OnTerminal, command, tell, told};
 pub(crate) use gate::{Gate, eventually};
 pub(crate) use process::{PROGRAM, Raincheck, RunHandle, Setup, free_port, try_get};
 pub(crate) use server::{Answer, Seen, Server};
