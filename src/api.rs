@@ -5,6 +5,7 @@
 mod admin;
 mod answer;
 mod bridge;
+mod events;
 mod health;
 mod origins;
 mod problems;
@@ -13,6 +14,7 @@ mod range;
 mod replay;
 mod runs;
 mod sight;
+mod waiting;
 
 pub use admin::AdminApp;
 pub use public::PublicApi;

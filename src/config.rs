@@ -339,6 +339,12 @@ pub struct RunSettings {
     pub dialects: Vec<DialectName>,
     /// Attempts at a time.
     pub concurrency: usize,
+    /// How long a plain request may wait for its response's head; none: as long as it takes.
+    pub convert_after: Option<Duration>,
+    /// What becomes of it then.
+    pub on_slow: OnSlow,
+    /// The longest `Prefer: wait`.
+    pub max_wait: Duration,
     /// Request headers that tell an owner.
     pub owner_headers: Vec<HeaderName>,
     /// The request header with the idempotency key.
@@ -353,6 +359,15 @@ pub struct RunSettings {
     pub cors: Option<Cors>,
     /// `[webhook]` with `[route.webhook]` over it.
     pub webhook: RouteWebhook,
+}
+
+/// `route.async.on_slow`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnSlow {
+    /// The request becomes a run; its caller gets a 202.
+    Convert,
+    /// The request ends; its caller gets a 504.
+    GatewayTimeout,
 }
 
 /// The dialects that this version speaks.

@@ -6,21 +6,30 @@ use std::{
 };
 
 use async_trait::async_trait;
+use pingora::{http::RequestHeader, protocols::http::ServerSession};
 use tokio::{runtime::Handle, sync::Notify};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 
 use crate::{
     metrics::Metrics,
-    model::{exchange::StoredResponse, retry::Outcome, time::SharedClock},
+    model::{exchange::StoredResponse, id::RunId, retry::Outcome, time::SharedClock},
     store::{RunClaim, Store},
-    worker::{handoff::Handoff, live::LiveRuns},
+    worker::{
+        handoff::Handoff,
+        live::{Claiming, LiveRuns},
+    },
 };
+use attempt::Begin;
 use lane::Lanes;
 
 pub use host::Hosted;
 pub use lane::Slot;
 pub use mark::{Contact, RunMark};
 pub use tee::{Ending, Heard, Listener, Piece, Tee, tee};
+pub use upstream::Passage;
 
 mod attempt;
 mod dispatch;
@@ -36,6 +45,27 @@ pub trait Upstream: Send + Sync + 'static {
     /// Sends the claim's request and keeps the response as it comes; notes in `contact` how far it has come. Dropping
     /// the future closes the upstream connection.
     async fn attempt(&self, claim: &RunClaim, contact: &Arc<Contact>) -> Attempted;
+
+    /// Sends a caller's request, of which nobody knows yet whether it becomes a run. The session is that of its caller.
+    fn pass(&self, session: &ServerSession, call: Call) -> Passage;
+
+    /// Goes on with a passage as the first attempt of the run that its request has become.
+    async fn take_over(&self, claim: &RunClaim, passage: Passage) -> Attempted;
+}
+
+/// A caller's request that may become a run.
+#[derive(Debug)]
+pub struct Call {
+    /// The run that it would be.
+    pub id: RunId,
+    /// The name of its route.
+    pub route: String,
+    /// What is sent in place of the head that came.
+    pub head: Box<RequestHeader>,
+    /// Whether a body follows.
+    pub has_body: bool,
+    /// Whether it came over TLS.
+    pub tls: bool,
 }
 
 /// How an attempt ended, and the response if a whole one came.
@@ -54,6 +84,14 @@ impl From<Outcome> for Attempted {
             response: None,
         }
     }
+}
+
+/// Room for a run whose request is under way; see [`Executor::make_room`]. A drain waits for it.
+#[derive(Debug)]
+pub struct Room {
+    claiming: Claiming,
+    slot: Option<Slot>,
+    task: TaskTrackerToken,
 }
 
 /// What the executor works with.
@@ -124,13 +162,38 @@ impl Executor {
 
     /// Carries out a run that was accepted as started.
     pub fn start(&self, slot: Slot, claim: RunClaim) {
-        attempt::start(&self.0, Some(slot), claim, None);
+        attempt::start(&self.0, Some(slot), claim, Begin::Now(None));
     }
 
     /// Carries out a run whose caller waits for the response on the same connection, with or without a free slot:
     /// the caller would have been served without us as well.
     pub fn start_told(&self, slot: Option<Slot>, claim: RunClaim, tee: Tee) {
-        attempt::start(&self.0, slot, claim, Some(tee));
+        attempt::start(&self.0, slot, claim, Begin::Now(Some(tee)));
+    }
+
+    /// Sends a caller's request that may become a run; none if there is no way to the application yet.
+    pub fn pass(&self, session: &ServerSession, call: Call) -> Option<Passage> {
+        Some(self.0.upstream.get()?.pass(session, call))
+    }
+
+    /// Makes room for a run whose request is under way already, before it is stored; none while draining. It takes a
+    /// slot if one is free, and waits for none.
+    pub fn make_room(&self, route: &str) -> Option<Room> {
+        let task = self.0.tasks.token();
+        if self.0.draining.is_cancelled() {
+            return None;
+        }
+        Some(Room {
+            claiming: self.0.live.claiming(),
+            slot: self.reserve(route),
+            task,
+        })
+    }
+
+    /// Goes on with a passage whose run was accepted as started. The run can be cancelled when this returns.
+    pub fn take_over(&self, room: Room, claim: RunClaim, passage: Passage) {
+        attempt::start(&self.0, room.slot, claim, Begin::UnderWay(passage));
+        drop((room.claiming, room.task));
     }
 
     /// What is under way, and can be cancelled.

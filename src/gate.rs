@@ -5,7 +5,11 @@ use std::{net::IpAddr, sync::Arc};
 use ipnet::IpNet;
 use pingora::proxy::Session;
 
-use self::{admission::Order, intake::Refusal, respond::Manner};
+use self::{
+    admission::{Admitted, Order},
+    intake::Refusal,
+    respond::Manner,
+};
 use crate::{
     config::{Config, Durability, Limits, RunSettings},
     executor::{Executor, upstream::run_mark},
@@ -21,12 +25,15 @@ use budget::Budget;
 
 mod admission;
 mod budget;
+mod conversion;
 pub mod cors;
 mod endpoint;
 mod idempotency;
 mod intake;
 mod keep;
+mod kept;
 mod origin;
+mod patience;
 pub mod respond;
 mod told;
 
@@ -41,6 +48,33 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Tells the time.
     pub clock: SharedClock,
+}
+
+/// What became of a request at the gate.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It asks for nothing; the host goes on with it.
+    Pass,
+    /// It was passed on from here, and got its response as from the host.
+    Passed,
+    /// It was passed on from here and failed, by no fault of the run's that it might have become.
+    Failed(Box<pingora::Error>),
+    /// It is answered: as a run, or with a refusal.
+    Answered,
+}
+
+impl Verdict {
+    /// What a host's `request_filter` returns: whether the request is answered.
+    ///
+    /// # Errors
+    /// That of [`Verdict::Failed`].
+    pub fn answered(self) -> pingora::Result<bool> {
+        match self {
+            Self::Pass => Ok(false),
+            Self::Passed | Self::Answered => Ok(true),
+            Self::Failed(error) => Err(error),
+        }
+    }
 }
 
 /// Takes requests in as runs. Clones are the same gate.
@@ -79,8 +113,8 @@ impl Gate {
         }))
     }
 
-    /// Looks at a caller's request on a route with these settings, after the host's own checks. True: it is answered.
-    /// False: it asks for no run, or it is a run's own pass; the host goes on with it.
+    /// Looks at a caller's request on a route with these settings, after the host's own checks. A run's own pass is none
+    /// of its business.
     ///
     /// # Errors
     /// When the client has gone while it was answered.
@@ -88,20 +122,24 @@ impl Gate {
         &self,
         session: &mut Session,
         settings: &Arc<RunSettings>,
-    ) -> pingora::Result<bool> {
+    ) -> pingora::Result<Verdict> {
         if run_mark(session).is_some() {
-            return Ok(false);
+            return Ok(Verdict::Pass);
         }
         match self.0.admit(session, settings) {
-            Ok(None) => Ok(false),
-            Ok(Some(order)) => {
+            Ok(Admitted::Pass) => Ok(Verdict::Pass),
+            Ok(Admitted::Watch(order, patience)) => {
+                // Boxed: only requests that are watched pay for its room on the stack.
+                Ok(Box::pin(self.0.watch(session, settings, order, patience)).await)
+            }
+            Ok(Admitted::Run(order)) => {
                 // Boxed: only requests for runs pay for the intake's room on the stack.
                 Box::pin(self.0.take_in(session, settings, order)).await?;
-                Ok(true)
+                Ok(Verdict::Answered)
             }
             Err(problem) => {
                 self.0.refuse(session, settings, &problem).await?;
-                Ok(true)
+                Ok(Verdict::Answered)
             }
         }
     }

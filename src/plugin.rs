@@ -113,11 +113,15 @@ impl Raincheck {
             let said = format!("raincheck's configuration has no [route.async] for {route:?}");
             return Err(Error::explain(ErrorType::InternalError, said));
         };
-        if core.gate.request_filter(session, settings).await? {
-            return Ok(true);
+        let answered = core
+            .gate
+            .request_filter(session, settings)
+            .await?
+            .answered()?;
+        if !answered {
+            strip(session);
         }
-        strip(session);
-        Ok(false)
+        Ok(answered)
     }
 
     /// Whether a session is a run's own pass: its caller was authenticated and counted when the run was accepted.

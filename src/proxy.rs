@@ -24,7 +24,7 @@ use crate::{
     config,
     executor::RunMark,
     gate::{
-        Gate,
+        Gate, Verdict,
         respond::{self, Manner},
     },
     model::problem::{Code, Problem},
@@ -117,16 +117,20 @@ impl Proxy {
                 .await?;
             return Ok(true);
         };
-        if let Some(settings) = &way.route.run
-            && self.0.parts.gate.request_filter(session, settings).await?
-        {
-            return Ok(true);
-        }
-        ctx.way = Some(Arc::clone(way));
         if let Some(passing) = &mut ctx.passing {
             passing.begin();
         }
-        Ok(false)
+        let verdict = match &way.route.run {
+            Some(settings) => self.0.parts.gate.request_filter(session, settings).await?,
+            None => Verdict::Pass,
+        };
+        match verdict {
+            Verdict::Answered => return Ok(true),
+            Verdict::Pass | Verdict::Passed | Verdict::Failed(_) => {
+                ctx.way = Some(Arc::clone(way));
+            }
+        }
+        verdict.answered()
     }
 
     /// The route of a run is that which accepted it.
@@ -207,7 +211,7 @@ impl ProxyHttp for Proxy {
             .as_ref()
             .is_some_and(|way| way.upstream.has_another(&ctx.tried));
         if another {
-            match mark(session) {
+            match mark(session).filter(|mark| mark.contact.is_run()) {
                 Some(mark) => mark.contact.other_peer(),
                 None => error.set_retry(true),
             }
@@ -254,7 +258,7 @@ impl ProxyHttp for Proxy {
     ) -> FailToProxy {
         let problem = failure::problem(error);
         let code = problem.as_ref().map_or(0, |problem| problem.code.status());
-        if mark(session).is_none() {
+        if mark(session).is_none_or(|mark| !mark.contact.is_run()) {
             let route = ctx.way.as_ref().map_or("", |way| &way.route.name);
             failure::log(error, route, code);
         }

@@ -20,6 +20,7 @@ use crate::model::{
     time::Timestamp,
 };
 
+pub use changes::{Changes, Waiter};
 pub use pending::PendingNotices;
 
 /// A store of runs.
@@ -435,6 +436,8 @@ pub struct Notices {
     pub runs: Notify,
     /// Deliveries that nobody holds.
     pub deliveries: PendingNotices,
+    /// A run has changed, for those who wait for it.
+    pub changes: Changes,
 }
 
 /// Why no run can be accepted.
@@ -487,6 +490,7 @@ pub enum StoreError {
     Closed,
 }
 
+mod changes;
 #[cfg(test)]
 pub(crate) mod conformance;
 pub mod ending;

@@ -10,6 +10,7 @@ use axum::{
 };
 use http::{StatusCode, Uri, header::HOST, request::Parts, uri::PathAndQuery};
 use pingora::protocols::http::ServerSession;
+use tokio_util::sync::CancellationToken;
 
 use super::{answer, bridge, origins, problems, runs};
 use crate::{
@@ -37,6 +38,8 @@ pub(super) struct Shared {
     pub(super) prefix: String,
     pub(super) public_url: String,
     pub(super) routes: Vec<Arc<Route>>,
+    /// Nobody waits any longer.
+    pub(super) stopping: CancellationToken,
 }
 
 impl PublicApi {
@@ -49,9 +52,15 @@ impl PublicApi {
             prefix: config.server.public_prefix.clone(),
             public_url: config.server.public_url.clone(),
             routes: config.routes.clone(),
+            stopping: CancellationToken::new(),
         });
         let router = router(shared.clone());
         Self { shared, router }
+    }
+
+    /// Lets nobody wait any longer: who does is answered with what is there.
+    pub fn stop_waiting(&self) {
+        self.shared.stopping.cancel();
     }
 
     /// Whether a request with this raw path is ours: it is the public prefix, or below it by whole segments.

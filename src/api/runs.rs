@@ -8,7 +8,7 @@ use axum::{
 };
 use http::{StatusCode, request::Parts};
 
-use super::{answer, public::Shared, replay, sight};
+use super::{answer, events, public::Shared, replay, sight, waiting::Wait};
 use crate::{
     model::{
         id::RunId,
@@ -26,12 +26,19 @@ pub(super) type Answered = (Option<Box<Run>>, Response);
 
 /// `GET /runs/{id}`
 pub(super) async fn record(State(shared): State<Arc<Shared>>, id: Id, request: Parts) -> Response {
-    let answered = match sight::look(&shared, parse(id), &request).await {
-        Ok(run) => {
-            let status = looked_up(&run);
-            let response = answer::record(&run, status);
+    let answered = match looked_at(&shared, id, &request).await {
+        // Events wait for nothing: the first one says how the run stands.
+        Ok((run, _)) if events::are_asked_for(&request.headers) => {
+            let response = events::answer(&shared, &run);
             (Some(run), response)
         }
+        Ok((run, wait)) => match wait.for_end(&shared, run).await {
+            Ok(run) => {
+                let response = applied(wait, answer::record(&run, looked_up(&run)));
+                (Some(run), response)
+            }
+            Err(problem) => refused(&shared, &problem),
+        },
         Err(problem) => refused(&shared, &problem),
     };
     shared.finish(&request, answered)
@@ -43,11 +50,30 @@ pub(super) async fn response(
     id: Id,
     request: Parts,
 ) -> Response {
-    let answered = match sight::look(&shared, parse(id), &request).await {
-        Ok(run) => response_of(&shared, run, &request).await,
+    let answered = match looked_at(&shared, id, &request).await {
+        Ok((run, wait)) => match wait.for_end(&shared, run).await {
+            Ok(run) => {
+                let (run, response) = response_of(&shared, run, &request).await;
+                (run, applied(wait, response))
+            }
+            Err(problem) => refused(&shared, &problem),
+        },
         Err(problem) => refused(&shared, &problem),
     };
     shared.finish(&request, answered)
+}
+
+/// The run, if the asker may see it, and how long its end is waited for.
+async fn looked_at(shared: &Shared, id: Id, request: &Parts) -> Result<(Box<Run>, Wait), Problem> {
+    let run = sight::look(shared, parse(id), request).await?;
+    Ok((run, Wait::asked(request)?))
+}
+
+fn applied(wait: Wait, mut response: Response) -> Response {
+    if let Some(applied) = wait.applied() {
+        response.headers_mut().append("preference-applied", applied);
+    }
+    response
 }
 
 /// `DELETE /runs/{id}`

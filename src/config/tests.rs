@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::Path};
 use proptest::prelude::*;
 use toml::de::{DeTable, DeValue};
 
-use super::{Config, check, check::Reader, defaults};
+use super::{Config, OnSlow, check, check::Reader, defaults};
 
 const RIGHT: &str =
     "[upstream.app]\npeers = [\"127.0.0.1:8000\"]\n[[route]]\nupstream = \"app\"\n[route.async]\n";
@@ -112,7 +112,9 @@ fn each_mistake_is_told_with_what_to_write() {
             "[webhook]\nallow_hosts = [\"https://a.example\"]\nallow_networks = [\"10.0.0.0/33\"]\nports = [0]\n{RIGHT}"
         ),
         format!("{RIGHT}dialects = [\"openfaas\", \"rest\"]\n"),
-        format!("{RIGHT}always = true\nconvert_after = \"30s\"\n"),
+        format!("{RIGHT}always = true\n"),
+        format!("{RIGHT}convert_after = \"soon\"\non_slow = \"502\"\nmax_wait = \"13h\"\n"),
+        format!("{RIGHT}convert_after = \"15m\"\n"),
         format!("{RIGHT}response_grace_period = \"12h 1s\"\nconcurrency = 0\n"),
         format!("{RIGHT}success_statuses = [\"399-200\"]\nretry_statuses = [42]\n"),
         format!("{RIGHT}cors = {{ origins = [\"https://A.example/\", \"x\"] }}\n"),
@@ -188,6 +190,22 @@ fn a_route_overrides_the_webhook_settings_key_by_key() {
         [0, 5, 5]
     );
     assert_eq!(policy.on, [crate::model::run::RunState::Failed]);
+}
+
+#[test]
+fn slow_calls_are_converted_only_where_the_file_says_when() {
+    let read = |more: &str| {
+        let config = Config::read(&format!("{RIGHT}{more}"), Path::new("")).unwrap();
+        let run = config.routes[0].run.clone().unwrap();
+        let after = run.convert_after.map(|after| after.as_millis());
+        (after, run.on_slow, run.max_wait.as_secs())
+    };
+    assert_eq!(read(""), (None, OnSlow::Convert, 60));
+    assert_eq!(
+        read("convert_after = \"1500ms\"\non_slow = \"504\"\nmax_wait = 0\n"),
+        (Some(1500), OnSlow::GatewayTimeout, 0)
+    );
+    assert_eq!(read("convert_after = 20\n").0, Some(20_000));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::{panic::AssertUnwindSafe, sync::Arc, time::Duration};
 
 use futures::FutureExt;
 
-use super::{Attempted, Contact, Ending, Inner, Slot, Tee};
+use super::{Attempted, Contact, Ending, Inner, Passage, Slot, Tee};
 use crate::{
     metrics::seconds,
     model::{
@@ -16,11 +16,32 @@ use crate::{
     worker::{ended, handoff::Room, live::Entered},
 };
 
+/// How an attempt begins.
+pub(super) enum Begin {
+    /// Its request is sent now; somebody may listen.
+    Now(Option<Tee>),
+    /// Its request was sent before it was a run's.
+    UnderWay(Passage),
+}
+
 /// Starts an attempt as a task of its own. The run can be cancelled when this returns.
-pub(super) fn start(executor: &Arc<Inner>, slot: Option<Slot>, claim: RunClaim, tee: Option<Tee>) {
+pub(super) fn start(executor: &Arc<Inner>, slot: Option<Slot>, claim: RunClaim, begin: Begin) {
     let entered = executor.live.enter(claim.run.id);
-    let contact = Arc::new(Contact::with_tee(tee));
-    let work = carry_out(Arc::clone(executor), slot, entered, claim, contact);
+    let (contact, passage) = match begin {
+        Begin::Now(tee) => (Arc::new(Contact::with_tee(tee)), None),
+        Begin::UnderWay(passage) => {
+            let contact = Arc::clone(passage.contact());
+            contact.is_run_now();
+            (contact, Some(passage))
+        }
+    };
+    let work = carry_out(
+        Arc::clone(executor),
+        slot,
+        entered,
+        claim,
+        (contact, passage),
+    );
     executor.tasks.spawn_on(work, &executor.parts.runtime);
 }
 
@@ -29,7 +50,7 @@ async fn carry_out(
     slot: Option<Slot>,
     entered: Entered,
     claim: RunClaim,
-    contact: Arc<Contact>,
+    (contact, passage): (Arc<Contact>, Option<Passage>),
 ) {
     let route = claim.run.policy.route.clone();
     let running = executor
@@ -40,7 +61,7 @@ async fn carry_out(
     running.inc();
     count_first_start(&executor, &claim.run);
     let began = executor.parts.clock.now();
-    let attempted = attempt(&executor, &entered, &claim, &contact).await;
+    let attempted = attempt(&executor, &entered, &claim, &contact, passage).await;
     drop(entered);
     let outcome = attempted
         .as_ref()
@@ -70,6 +91,7 @@ async fn attempt(
     entered: &Entered,
     claim: &RunClaim,
     contact: &Arc<Contact>,
+    passage: Option<Passage>,
 ) -> Option<Attempted> {
     let now = executor.parts.clock.now();
     let left = retry::grace_end(&claim.run).since(now);
@@ -79,11 +101,15 @@ async fn attempt(
     let Some(upstream) = executor.upstream.get() else {
         return Some(not_sent(contact).into());
     };
+    let work = match passage {
+        None => upstream.attempt(claim, contact),
+        Some(passage) => upstream.take_over(claim, passage),
+    };
     tokio::select! {
         biased;
         () = entered.cancelled() => None,
         () = executor.cut.cancelled() => Some(interrupted(contact).into()),
-        attempted = tokio::time::timeout(left, AssertUnwindSafe(upstream.attempt(claim, contact)).catch_unwind()) => {
+        attempted = tokio::time::timeout(left, AssertUnwindSafe(work).catch_unwind()) => {
             Some(match attempted {
                 Ok(Ok(attempted)) => attempted,
                 Ok(Err(_panic)) => {

@@ -2,7 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use super::{Inner, attempt, lane::Lane};
+use super::{
+    Inner,
+    attempt::{self, Begin},
+    lane::Lane,
+};
 
 /// Between two looks at everything, whatever the wake-ups say: the store is the truth.
 const POLL: Duration = Duration::from_secs(1);
@@ -97,7 +101,7 @@ impl Dispatcher<'_> {
         let any = !claims.claimed.is_empty();
         for claim in claims.claimed {
             if let Some(slot) = slots.pop() {
-                attempt::start(executor, Some(slot), claim, None);
+                attempt::start(executor, Some(slot), claim, Begin::Now(None));
             }
         }
         drop(claiming);

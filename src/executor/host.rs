@@ -86,7 +86,9 @@ where
             if begun {
                 mark.contact.answer_begun();
             }
-            e.set_retry(ONLY_RAINCHECK_REPEATS_RUNS);
+            if mark.contact.is_run() {
+                e.set_retry(ONLY_RAINCHECK_REPEATS_RUNS);
+            }
         }
         e
     }
@@ -113,7 +115,7 @@ where
         e: Box<Error>,
     ) -> Box<Error> {
         let mut e = self.0.fail_to_connect(session, peer, ctx, e);
-        if run_mark(session).is_some() {
+        if is_run(session) {
             e.set_retry(ONLY_RAINCHECK_REPEATS_RUNS);
         }
         e
@@ -126,11 +128,18 @@ where
     ) -> Result<Box<HttpPeer>> {
         let peer = self.0.upstream_peer(session, ctx).await;
         peer.map_err(|mut e| {
-            if run_mark(session).is_some() {
+            if is_run(session) {
                 e.set_retry(ONLY_RAINCHECK_REPEATS_RUNS);
             }
             e
         })
+    }
+
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<()> {
+        if let Some(head) = run_mark(session).and_then(|mark| mark.contact.take_head()) {
+            *session.req_header_mut() = *head;
+        }
+        self.0.early_request_filter(session, ctx).await
     }
 
     // From here on the host is asked as it is.
@@ -141,10 +150,6 @@ where
 
     async fn request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<bool> {
         self.0.request_filter(session, ctx).await
-    }
-
-    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Self::CTX) -> Result<()> {
-        self.0.early_request_filter(session, ctx).await
     }
 
     fn allow_spawning_subrequest(&self, session: &Session, ctx: &Self::CTX) -> bool {
@@ -408,6 +413,11 @@ where
         self.0
             .purge_response_filter(session, ctx, purge_status, purge_response)
     }
+}
+
+/// Whether a session is the pass of a run, and not of a request that may become one.
+fn is_run(session: &Session) -> bool {
+    run_mark(session).is_some_and(|mark| mark.contact.is_run())
 }
 
 /// Whether a response head had begun to come when reading it failed. Pingora 0.9.1 says so in the error's text only.

@@ -5,6 +5,9 @@ use std::sync::{
     atomic::{AtomicU8, Ordering},
 };
 
+use parking_lot::Mutex;
+use pingora::http::RequestHeader;
+
 use super::tee::Tee;
 use crate::model::id::RunId;
 
@@ -29,20 +32,48 @@ pub struct RunMark {
 pub struct Contact {
     flags: AtomicU8,
     tee: Option<Tee>,
+    /// The head that takes the place of the session's own, once its pass begins.
+    head: Mutex<Option<Box<RequestHeader>>>,
 }
 
 const CONNECTED: u8 = 1;
 const REUSED: u8 = 2;
 const OTHER_PEER: u8 = 4;
 const ANSWER_BEGUN: u8 = 8;
+const NO_RUN_YET: u8 = 16;
 
 impl Contact {
     /// With a caller who gets the response as it comes.
     pub(super) fn with_tee(tee: Option<Tee>) -> Self {
         Self {
-            flags: AtomicU8::default(),
             tee,
+            ..Self::default()
         }
+    }
+
+    /// Of a caller's request that may become a run, with the head that is sent.
+    pub(super) fn before_run(head: Box<RequestHeader>) -> Self {
+        Self {
+            flags: AtomicU8::new(NO_RUN_YET),
+            tee: None,
+            head: Mutex::new(Some(head)),
+        }
+    }
+
+    /// The request has become a run.
+    pub(super) fn is_run_now(&self) {
+        self.flags.fetch_and(!NO_RUN_YET, Ordering::Relaxed);
+    }
+
+    /// Whether the pass is a run's. Otherwise its caller waits for it as for any request that is passed through, and
+    /// what holds for those holds for it: the host's retries too.
+    pub fn is_run(&self) -> bool {
+        !self.has(NO_RUN_YET)
+    }
+
+    /// The head to be sent in place of the session's own; once.
+    pub(super) fn take_head(&self) -> Option<Box<RequestHeader>> {
+        self.head.lock().take()
     }
 
     /// The caller who gets the response as it comes, if there is one.
@@ -53,6 +84,8 @@ impl Contact {
     /// A connection to the upstream is there: from now on something may have been sent.
     pub fn connected(&self, reused: bool) {
         let reused = if reused { REUSED } else { 0 };
+        // A host's retry connects again: the latest connection counts.
+        self.flags.fetch_and(!REUSED, Ordering::Relaxed);
         self.flags.fetch_or(CONNECTED | reused, Ordering::Relaxed);
     }
 

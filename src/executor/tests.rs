@@ -63,6 +63,14 @@ impl Upstream for Gated {
         };
         outcome.into()
     }
+
+    fn pass(&self, _session: &ServerSession, _call: Call) -> Passage {
+        unreachable!("no caller waits in these tests")
+    }
+
+    async fn take_over(&self, _claim: &RunClaim, _passage: Passage) -> Attempted {
+        unreachable!("no caller waits in these tests")
+    }
 }
 
 fn executor(store: &Arc<FakeStore>, routes: &[(&str, usize)]) -> Executor {

@@ -18,7 +18,7 @@ use pingora::{
 };
 use tokio::sync::mpsc;
 
-use super::{Attempted, Contact, Hosted, Piece, RunMark, Upstream};
+use super::{Attempted, Call, Contact, Hosted, Piece, RunMark, Upstream};
 use crate::{
     model::{
         exchange::{Body, INLINE_MAX, StoredResponse},
@@ -32,8 +32,11 @@ use replay::Replay;
 
 mod head;
 mod intake;
+mod passage;
 mod replay;
 mod verdict;
+
+pub use passage::Passage;
 
 /// The mark of a run's own pass, if the session is one.
 pub fn run_mark(session: &Session) -> Option<&RunMark> {
@@ -43,6 +46,8 @@ pub fn run_mark(session: &Session) -> Option<&RunMark> {
 /// A host's proxy, once more: with connections of its own.
 pub struct Pipeline<SV> {
     proxy: Arc<HttpProxy<Hosted<SV>>>,
+    /// For what callers wait for: on their runtime, whose connections end with it.
+    front: Arc<HttpProxy<Hosted<SV>>>,
     store: Arc<dyn Store>,
     clock: SharedClock,
 }
@@ -60,7 +65,8 @@ where
         clock: SharedClock,
     ) -> Self {
         Self {
-            proxy: Arc::new(http_proxy(conf, host)),
+            proxy: Arc::new(http_proxy(conf, host.clone())),
+            front: Arc::new(http_proxy(conf, host)),
             store,
             clock,
         }
@@ -85,23 +91,24 @@ where
         Ok((ServerSession::new_subrequest(session), handle))
     }
 
-    fn context(claim: &RunClaim, contact: &Arc<Contact>) -> Ctx {
-        let body_mode = if claim.request.body.is_empty() {
-            BodyMode::NoBody
-        } else {
-            BodyMode::ExpectBody
-        };
-        let mark = RunMark {
+    fn mark(claim: &RunClaim, contact: &Arc<Contact>) -> RunMark {
+        RunMark {
             id: claim.run.id,
             attempt: claim.run.progress.attempts,
             route: claim.run.policy.route.clone(),
             tls: claim.request.tls,
             contact: Arc::clone(contact),
-        };
-        Ctx::builder()
-            .body_mode(body_mode)
-            .user_ctx(Box::new(mark))
-            .build()
+        }
+    }
+
+    fn intake<'a>(&self, claim: &RunClaim, contact: &'a Contact) -> Intake<'a> {
+        Intake {
+            run: claim.run.id,
+            limit: claim.run.policy.response_body,
+            no_body: intake::answers_without_body(&claim.run.facts.method),
+            writer: self.store.spool().writer(INLINE_MAX),
+            contact,
+        }
     }
 
     /// Runs the session through the pipeline, feeding the request's body and keeping the response.
@@ -111,29 +118,13 @@ where
         contact: &Arc<Contact>,
     ) -> Result<(Received, Option<Box<Error>>), Outcome> {
         let (session, handle) = self.session(claim).await?;
-        let context = Self::context(claim, contact);
+        let context = context(Self::mark(claim, contact), !claim.request.body.is_empty());
         let pass = Arc::clone(&self.proxy).process_subrequest(Box::new(session), Box::new(context));
-        let intake = Intake {
-            run: claim.run.id,
-            limit: claim.run.policy.response_body,
-            no_body: intake::answers_without_body(&claim.run.facts.method),
-            writer: self.store.spool().writer(INLINE_MAX),
-            contact,
-        };
-        let received = async {
-            let pass = async {
-                pass.await;
-                Ok::<(), Unkept>(())
-            };
-            tokio::try_join!(pass, intake.receive(handle.rx)).map(|((), received)| received)
-        };
+        let received = receive(pass, self.intake(claim, contact), handle.rx);
         // While the response is awaited, the sender of the body must live: its end means that the caller left.
         let fed = self.feed(claim, &handle.tx);
         let received = tokio::select! {
-            received = received => received.map_err(|unkept| match unkept {
-                Unkept::TooLarge => Outcome::ResponseTooLarge,
-                Unkept::Failed => Outcome::Internal,
-            })?,
+            received = received => received?,
             error = fed => {
                 tracing::error!(run_id = %claim.run.id, %error, "a stored request body cannot be read");
                 return Err(Outcome::Internal);
@@ -186,6 +177,25 @@ where
         }
     }
 
+    /// What became of an attempt of which this was received.
+    async fn concluded(
+        &self,
+        received: Received,
+        error: Option<&Error>,
+        contact: &Contact,
+    ) -> Attempted {
+        if let Some(outcome) = verdict::of_failure(error, received.body.is_some(), contact) {
+            return outcome.into();
+        }
+        match (received.head, received.body) {
+            (Some(head), Some(body)) => {
+                self.tell_own(contact, &head, &body).await;
+                self.answered(head, body)
+            }
+            (Some(_) | None, Some(_) | None) => Outcome::Internal.into(),
+        }
+    }
+
     fn answered(&self, head: ResponseHeader, body: Body) -> Attempted {
         let retry_after = head
             .headers
@@ -211,22 +221,80 @@ where
     SV::CTX: Send + Sync,
 {
     async fn attempt(&self, claim: &RunClaim, contact: &Arc<Contact>) -> Attempted {
-        let (received, error) = match self.exchange(claim, contact).await {
-            Ok(ended) => ended,
-            Err(outcome) => return outcome.into(),
+        match self.exchange(claim, contact).await {
+            Ok((received, error)) => self.concluded(received, error.as_deref(), contact).await,
+            Err(outcome) => outcome.into(),
+        }
+    }
+
+    fn pass(&self, session: &ServerSession, call: Call) -> Passage {
+        let contact = Arc::new(Contact::before_run(call.head));
+        let mark = RunMark {
+            id: call.id,
+            attempt: 1,
+            route: call.route,
+            tls: call.tls,
+            contact: Arc::clone(&contact),
         };
-        if let Some(outcome) =
-            verdict::of_failure(error.as_deref(), received.body.is_some(), contact)
-        {
-            return outcome.into();
+        let context = context(mark, call.has_body);
+        let (session, handle) =
+            pingora::protocols::http::subrequest::server::HttpSession::new_from_session(session);
+        let session = Box::new(ServerSession::new_subrequest(session));
+        let pass = Arc::clone(&self.front).process_subrequest(session, Box::new(context));
+        Passage {
+            pass: Some(pass),
+            tasks: handle.rx,
+            body: handle.tx,
+            error: handle.subreq_proxy_error,
+            contact,
         }
-        match (received.head, received.body) {
-            (Some(head), Some(body)) => {
-                self.tell_own(contact, &head, &body).await;
-                self.answered(head, body)
+    }
+
+    async fn take_over(&self, claim: &RunClaim, passage: Passage) -> Attempted {
+        let Passage {
+            pass,
+            tasks,
+            body: _held,
+            mut error,
+            contact,
+        } = passage;
+        let pass = pass.unwrap_or_else(|| Box::pin(std::future::ready(())));
+        match receive(pass, self.intake(claim, &contact), tasks).await {
+            Ok(received) => {
+                let error = error.try_recv().ok();
+                self.concluded(received, error.as_deref(), &contact).await
             }
-            (Some(_) | None, Some(_) | None) => Outcome::Internal.into(),
+            Err(outcome) => outcome.into(),
         }
+    }
+}
+
+fn context(mark: RunMark, has_body: bool) -> Ctx {
+    let body_mode = if has_body {
+        BodyMode::ExpectBody
+    } else {
+        BodyMode::NoBody
+    };
+    Ctx::builder()
+        .body_mode(body_mode)
+        .user_ctx(Box::new(mark))
+        .build()
+}
+
+/// Lets a pass go on to its end, and keeps its response.
+async fn receive(
+    pass: impl Future<Output = ()>,
+    intake: Intake<'_>,
+    tasks: mpsc::Receiver<HttpTask>,
+) -> Result<Received, Outcome> {
+    let pass = async {
+        pass.await;
+        Ok::<(), Unkept>(())
+    };
+    match tokio::try_join!(pass, intake.receive(tasks)) {
+        Ok(((), received)) => Ok(received),
+        Err(Unkept::TooLarge) => Err(Outcome::ResponseTooLarge),
+        Err(Unkept::Failed) => Err(Outcome::Internal),
     }
 }
 

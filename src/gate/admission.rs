@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use http::{HeaderMap, HeaderName, Method, header};
 use pingora::{http::RequestHeader, protocols::http::ServerSession};
 
-use super::{Inner, endpoint, idempotency, origin};
+use super::{Inner, endpoint, idempotency, origin, patience::Patience};
 use crate::{
-    config::RunSettings,
+    config::{OnSlow, RunSettings},
     model::{
         dialect::{self, Dialect, Head, Parameters},
         problem::{Code, Problem},
@@ -20,6 +20,17 @@ const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto")
 const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 /// Seconds after which a caller may try again that met a full store or a full route.
 const AGAIN: u32 = 5;
+
+/// What is done with a request.
+#[derive(Debug)]
+pub(super) enum Admitted {
+    /// It asks for no run.
+    Pass,
+    /// It becomes a run, if it is not answered in time.
+    Watch(Order, Patience),
+    /// It becomes a run.
+    Run(Order),
+}
 
 /// A run that may be made, once its body is there.
 #[derive(Debug)]
@@ -40,6 +51,11 @@ pub(super) struct Order {
     pub(super) client: Option<SocketAddr>,
     /// Whether it came over TLS.
     pub(super) tls: bool,
+    /// How long its caller waits for the response itself; none for one that gets its 202 at once, and for a
+    /// synchronous call that waits as long as it takes.
+    pub(super) patience: Option<Patience>,
+    /// Whether it is passed on before it is a run: a repeat is then the same request, to the byte.
+    pub(super) passed_on: bool,
 }
 
 /// The dialects of a route, in its order.
@@ -59,26 +75,63 @@ pub(super) fn parameters(settings: &RunSettings) -> Parameters<'_> {
 }
 
 impl Inner {
-    /// None if the request asks for no run.
+    /// Whether the request asks for a run, or may become one.
     pub(super) fn admit(
         &self,
         session: &mut ServerSession,
         settings: &RunSettings,
-    ) -> Result<Option<Order>, Problem> {
+    ) -> Result<Admitted, Problem> {
         let request = session.req_header();
         let head = head_of(request);
         if is_preflight(&head) {
-            return Ok(None);
+            return Ok(Admitted::Pass);
         }
         let dialect = dialect::trigger(&head, &parameters(settings), dialects(settings))?;
         if dialect.is_none() && !endpoint::is_named(head.query(), &settings.webhook_parameter) {
-            return Ok(None);
+            return Ok(self.admit_plain(session, settings));
         }
         if session.is_upgrade_req() || request.method == Method::CONNECT {
             let detail = "An upgrade (WebSocket) or CONNECT cannot be a run; ask without the run's parameters.";
             return Err(Problem::new(Code::UpgradeNotARun, detail));
         }
-        self.check(session, settings, dialect).map(Some)
+        let order = self.check(session, settings, dialect)?;
+        let is_told = order.endpoint.is_some() || settings.webhook.endpoint.is_some();
+        Ok(match order.patience {
+            // Without a webhook, one that is answered in time need not be a run at all.
+            Some(patience) if order.dialect.is_some() && !is_told => {
+                let passed_on = true;
+                Admitted::Watch(Order { passed_on, ..order }, patience)
+            }
+            Some(_) | None => Admitted::Run(order),
+        })
+    }
+
+    /// A request that asks for no run: it becomes one only if its route converts slow ones.
+    fn admit_plain(&self, session: &ServerSession, settings: &RunSettings) -> Admitted {
+        let request = session.req_header();
+        let Some(patience) = Patience::of_plain(&request.headers, settings) else {
+            return Admitted::Pass;
+        };
+        if session.is_upgrade_req() || request.method == Method::CONNECT {
+            return Admitted::Pass;
+        }
+        let order = Order {
+            dialect: Some(patience.dialect),
+            endpoint: None,
+            depth: marks(&request.headers, &self.parts.store.identity().loop_id),
+            key: None,
+            expects_continue: expects_continue(&request.headers),
+            length: declared_length(&request.headers),
+            client: client(session),
+            tls: is_tls(session),
+            patience: Some(patience),
+            passed_on: true,
+        };
+        if patience.then == OnSlow::GatewayTimeout || self.may_convert(&order) {
+            Admitted::Watch(order, patience)
+        } else {
+            Admitted::Pass
+        }
     }
 
     /// The checks on a request that asks for a run, in the order of the contract.
@@ -90,12 +143,7 @@ impl Inner {
     ) -> Result<Order, Problem> {
         let request = session.req_header();
         let headers = &request.headers;
-        let client = session
-            .client_addr()
-            .and_then(|address| address.as_inet().copied());
-        let tls = session
-            .digest()
-            .is_some_and(|digest| digest.ssl_digest.is_some());
+        let (client, tls) = (client(session), is_tls(session));
         let endpoint = endpoint::endpoint(
             head_of(request).query(),
             &settings.webhook_parameter,
@@ -114,6 +162,11 @@ impl Inner {
             Some(_) => idempotency::key_of(headers, &settings.idempotency_header)?,
             None => None,
         };
+        let patience = match dialect {
+            Some(asked) => Patience::of_run(headers, settings, asked, key.is_some()),
+            None => Patience::of_plain(headers, settings)
+                .filter(|patience| patience.then == OnSlow::Convert),
+        };
         Ok(Order {
             dialect,
             endpoint,
@@ -123,14 +176,13 @@ impl Inner {
             length,
             client,
             tls,
+            patience,
+            passed_on: false,
         })
     }
 
     fn check_length(&self, headers: &HeaderMap) -> Result<Option<u64>, Problem> {
-        let declared = headers
-            .get(header::CONTENT_LENGTH)
-            .and_then(|length| length.to_str().ok()?.trim().parse().ok());
-        match declared {
+        match declared_length(headers) {
             Some(length) if length > self.limits.request_body => Err(self.too_large(Some(length))),
             length => Ok(length),
         }
@@ -163,7 +215,8 @@ impl Inner {
         Ok(depth)
     }
 
-    fn check_room(&self, route: &str) -> Result<(), Problem> {
+    /// Whether the route and the store take another run.
+    pub(super) fn check_room(&self, route: &str) -> Result<(), Problem> {
         let store = &self.parts.store;
         let limit = self.limits.unfinished_runs;
         if store.unfinished(route) >= limit {
@@ -189,6 +242,21 @@ pub(super) fn head_of(request: &RequestHeader) -> Head<'_> {
         target: request.raw_path(),
         headers: &request.headers,
     }
+}
+
+fn declared_length(headers: &HeaderMap) -> Option<u64> {
+    let length = headers.get(header::CONTENT_LENGTH)?;
+    length.to_str().ok()?.trim().parse().ok()
+}
+
+fn client(session: &ServerSession) -> Option<SocketAddr> {
+    session.client_addr()?.as_inet().copied()
+}
+
+fn is_tls(session: &ServerSession) -> bool {
+    session
+        .digest()
+        .is_some_and(|digest| digest.ssl_digest.is_some())
 }
 
 fn is_preflight(head: &Head<'_>) -> bool {

@@ -31,6 +31,17 @@ pub(super) struct Taken {
     _share: Option<Share>,
 }
 
+impl Taken {
+    /// A body that was kept while it was sent on.
+    pub(super) const fn kept(body: Body, share: Option<Share>) -> Self {
+        Self {
+            body,
+            fingerprint: None,
+            _share: share,
+        }
+    }
+}
+
 /// Why there is no body.
 #[derive(Debug)]
 pub(super) enum Refusal {

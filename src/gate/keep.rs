@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
-use pingora::{http::RequestHeader, proxy::Session};
+use pingora::{http::RequestHeader, protocols::http::ServerSession, proxy::Session};
 
 use super::{
     Inner,
@@ -17,7 +17,7 @@ use crate::{
     config::RunSettings,
     model::{
         access,
-        dialect::{Dialect, Place, Receipt, named},
+        dialect::{Dialect, Place, Receipt, named, prefer::Honoured},
         exchange::{
             StoredRequest,
             request_head::{self, Received, Surgery},
@@ -42,11 +42,11 @@ impl Inner {
         order: Order,
         taken: Taken,
     ) -> pingora::Result<()> {
-        let Some(dialect) = order.dialect else {
+        let Some(dialect) = order.dialect.filter(|_| order.patience.is_none()) else {
             return self.tell(session, settings, order, taken).await;
         };
         let slot = self.parts.executor.reserve(&settings.policy.route);
-        let mut run = self.new_run(session.req_header(), settings, order, &taken);
+        let mut run = self.new_run(session.req_header(), settings, &order, &taken);
         run.start = slot.is_some();
         let id = run.id;
         let (replayed, dialect) = match self.parts.store.accept(run).await {
@@ -69,7 +69,7 @@ impl Inner {
         };
         drop(taken);
         let receipt = replayed.map_or((id, false), |first| (first, true));
-        self.answer(session, settings, dialect, receipt).await
+        self.answer(session, settings, dialect, receipt, None).await
     }
 
     pub(super) fn count(&self, settings: &RunSettings, dialect: &str) {
@@ -85,7 +85,7 @@ impl Inner {
         &self,
         request: &RequestHeader,
         settings: &RunSettings,
-        order: Order,
+        order: &Order,
         taken: &Taken,
     ) -> NewRun {
         let store = &self.parts.store;
@@ -104,33 +104,38 @@ impl Inner {
             id: store.next_id(),
             policy: Arc::clone(&settings.policy),
             request: StoredRequest {
-                head: stored_head(request, settings, &order, endpoint.is_some(), taken),
+                head: stored_head(request, settings, order, endpoint.is_some(), taken),
                 body: taken.body.clone(),
                 client: order.client,
                 tls: order.tls,
                 webhook_secret: webhook_secret(headers).filter(|_| endpoint.is_some()),
             },
-            facts: facts(request, settings, &order, access, endpoint),
+            facts: facts(request, settings, order, access, endpoint),
             key,
             accepted_at: self.parts.clock.now(),
             start: false,
         }
     }
 
-    async fn answer(
+    /// Answers 202; it says what is `honoured` if that is not what the dialect says anyway.
+    pub(super) async fn answer(
         &self,
-        session: &mut Session,
+        session: &mut ServerSession,
         settings: &RunSettings,
         dialect: &Dialect,
         (id, replayed): (RunId, bool),
+        honoured: Option<Honoured>,
     ) -> pingora::Result<()> {
         let location = self.location(id);
-        let reply = dialect.reply(Receipt {
+        let mut reply = dialect.reply(Receipt {
             id,
             location: location.as_deref(),
             replayed,
             relaxed: self.relaxed,
         });
+        if let Some(honoured) = honoured {
+            honoured.tell(&mut reply);
+        }
         let cors = cors::lines(settings.cors.as_ref(), &session.req_header().headers);
         let manner = Manner {
             public_prefix: &self.public_prefix,
@@ -141,9 +146,7 @@ impl Inner {
         for (name, value) in reply.lines {
             answer.set(name, value)?;
         }
-        answer
-            .send(&mut session.downstream_session, reply.body, manner)
-            .await
+        answer.send(session, reply.body, manner).await
     }
 
     fn location(&self, id: RunId) -> Option<String> {
@@ -172,17 +175,19 @@ fn stored_head(
     taken: &Taken,
 ) -> Bytes {
     let head = head_of(request);
-    let synchronous = order.dialect.is_none();
+    let synchronous = order.dialect.is_none() || order.patience.is_some();
+    let takes_out = !(settings.forward_control_params || order.passed_on);
     let is_framed = order.length.is_some()
         || !taken.body.is_empty()
         || request
             .headers
             .contains_key(http::header::TRANSFER_ENCODING);
     let surgery = Surgery {
-        parameters: (!settings.forward_control_params).then(|| parameters(settings)),
-        preference: match order.dialect.map(|dialect| dialect.place) {
-            Some(Place::Preference(name)) => Some(name),
-            Some(Place::Query) | None => None,
+        parameters: takes_out.then(|| parameters(settings)),
+        preferences: match (order.patience, order.dialect.map(|dialect| &dialect.place)) {
+            (Some(patience), _) => patience.honoured.names(),
+            (None, Some(Place::Preference(name))) => std::slice::from_ref(name),
+            (None, Some(Place::Query) | None) => &[],
         },
         keep_conditions: synchronous,
         keep_encodings: synchronous || !has_webhook,

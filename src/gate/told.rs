@@ -3,7 +3,7 @@
 //! The last byte goes out only after the run has ended in the store, with its delivery: a caller who has seen the whole
 //! response knows that the webhook will be told. A caller who leaves does not end the run.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Version, header};
@@ -16,6 +16,7 @@ use super::{
     admission::{Order, unavailable},
     cors,
     intake::Taken,
+    patience::Patience,
     respond::{self, Manner, RUN_ID},
 };
 use crate::{
@@ -38,7 +39,7 @@ impl Inner {
         taken: Taken,
     ) -> pingora::Result<()> {
         let slot = self.parts.executor.reserve(&settings.policy.route);
-        let mut run = self.new_run(session.req_header(), settings, order, &taken);
+        let mut run = self.new_run(session.req_header(), settings, &order, &taken);
         run.start = true;
         let (id, dialect) = (run.id, run.facts.dialect.clone());
         let claim = match self.parts.store.accept(run).await {
@@ -57,18 +58,30 @@ impl Inner {
         self.count(settings, &dialect);
         let (tee, listener) = tee();
         self.parts.executor.start_told(slot, *claim, tee);
-        self.relay(session, settings, id, listener).await
+        self.relay(session, settings, (id, order.patience), listener)
+            .await
     }
 
     async fn relay(
         &self,
         session: &mut Session,
         settings: &RunSettings,
-        id: RunId,
+        (id, patience): (RunId, Option<Patience>),
         mut listener: Listener,
     ) -> pingora::Result<()> {
+        let time = patience.map_or(Duration::MAX, |patience| patience.time);
+        let slow = tokio::time::sleep(time);
+        tokio::pin!(slow);
         let mut held = loop {
-            match listener.next().await {
+            let heard = tokio::select! {
+                biased;
+                heard = listener.next() => heard,
+                () = &mut slow, if patience.is_some() => {
+                    drop(listener);
+                    return self.put_off(session, settings, id, patience).await;
+                }
+            };
+            match heard {
                 Heard::Piece(Piece::Head(head)) => break Held::head(session, *head, id).await?,
                 Heard::Piece(Piece::Body(_)) => {}
                 Heard::Ended(ending) => {
@@ -88,6 +101,24 @@ impl Inner {
                 }
             }
         }
+    }
+
+    /// Answers 202 to a caller whose patience is over. Its run goes on.
+    async fn put_off(
+        &self,
+        session: &mut Session,
+        settings: &RunSettings,
+        id: RunId,
+        patience: Option<Patience>,
+    ) -> pingora::Result<()> {
+        let Some(Patience {
+            dialect, honoured, ..
+        }) = patience
+        else {
+            return Ok(());
+        };
+        self.answer(session, settings, dialect, (id, false), Some(honoured))
+            .await
     }
 
     /// Answers a problem about a run that was accepted.

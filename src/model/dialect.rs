@@ -10,7 +10,7 @@ use super::{
 };
 
 mod cerebrium;
-mod prefer;
+pub mod prefer;
 #[cfg(test)]
 mod tests;
 

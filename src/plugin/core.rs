@@ -155,6 +155,7 @@ impl Core {
     /// soon as nothing is left to wait for.
     pub async fn drain(&self, limit: Duration) {
         let end = Instant::now() + limit;
+        self.api.stop_waiting();
         if timeout_at(end + RECORDING, self.executor.drain(limit))
             .await
             .is_err()

@@ -10,7 +10,7 @@ use tower::ServiceExt;
 
 use crate::{
     api::public::{Shared, router},
-    config::{CallerEndpoints, Cors, Durability, Route, RouteWebhook, RunSettings},
+    config::{CallerEndpoints, Cors, Durability, OnSlow, Route, RouteWebhook, RunSettings},
     metrics::Metrics,
     model::{
         access,
@@ -85,6 +85,7 @@ impl House {
                 route("open", Some("https://open.example")),
                 route("shop", Some("https://shop.example")),
             ],
+            stopping: tokio_util::sync::CancellationToken::new(),
         };
         Self {
             router: router(Arc::new(shared)),
@@ -235,6 +236,9 @@ fn route(name: &str, origin: Option<&str>) -> Arc<Route> {
         policy: Arc::new(policy(name)),
         dialects: vec![],
         concurrency: 1,
+        convert_after: None,
+        on_slow: OnSlow::Convert,
+        max_wait: Duration::from_secs(60),
         owner_headers: owner_headers(),
         idempotency_header: HeaderName::from_static("idempotency-key"),
         forward_control_params: false,

@@ -7,7 +7,7 @@ use url::Url;
 use super::{server::HALF_A_DAY, webhook::Common};
 use crate::{
     config::{
-        Cors, DialectName, Limits, RunSettings,
+        Cors, DialectName, Limits, OnSlow, RunSettings,
         file::Section,
         value::{
             Converted, LONGEST, Value, boolean, count, duration, header, list, mistyped, name,
@@ -26,10 +26,7 @@ pub(super) fn read(
     common: &Common,
     limits: &Limits,
 ) -> RunSettings {
-    for key in ["always", "convert_after", "on_slow"] {
-        section.later(key);
-    }
-    section.get("max_wait", duration(Duration::ZERO..=HALF_A_DAY));
+    section.later("always");
     let dialects = section.get("dialects", some("\"cerebrium\"", dialect));
     for (index, dialect) in dialects.iter().enumerate() {
         if dialects[..index].contains(dialect) {
@@ -41,8 +38,18 @@ pub(super) fn read(
         }
     }
     let (async_parameter, webhook_parameter) = parameters(&section.section("parameters"));
+    let policy = policy(section, route, common, limits);
     RunSettings {
-        policy: Arc::new(policy(section, route, common, limits)),
+        convert_after: convert_after(section, policy.response_grace_period),
+        on_slow: section.get(
+            "on_slow",
+            one_of(&[
+                ("convert", OnSlow::Convert),
+                ("504", OnSlow::GatewayTimeout),
+            ]),
+        ),
+        max_wait: section.get("max_wait", duration(Duration::ZERO..=HALF_A_DAY)),
+        policy: Arc::new(policy),
         dialects,
         concurrency: section.get("concurrency", count(1..=1_000_000)),
         owner_headers: section.get("owner_headers", list(header)),
@@ -53,6 +60,26 @@ pub(super) fn read(
         cors: section.child("cors").map(|section| cors(&section)),
         webhook: common.webhook.clone(),
     }
+}
+
+/// "off", or a duration that leaves the run some of its grace period: that began when the request was sent.
+fn convert_after(section: &Section<'_>, grace: Duration) -> Option<Duration> {
+    let key = "convert_after";
+    let after = section.get(key, |value: &Value<'_>| match value.get_ref().as_str() {
+        Some("off") => Ok(None),
+        _ => duration(Duration::from_millis(1)..=HALF_A_DAY)(value).map(Some),
+    })?;
+    if section.is_right(key) && section.is_right("response_grace_period") && after >= grace {
+        let [after, grace] = [after, grace].map(humantime::format_duration);
+        section.complain(
+            key,
+            format!(
+                "{after} is not shorter than response_grace_period, {grace}, so no run would be left to convert to; \
+                 write less, or a longer response_grace_period"
+            ),
+        );
+    }
+    Some(after)
 }
 
 fn policy(section: &Section<'_>, route: String, common: &Common, limits: &Limits) -> Policy {

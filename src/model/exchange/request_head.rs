@@ -11,8 +11,8 @@ use crate::model::dialect::Parameters;
 pub struct Surgery<'a> {
     /// The control parameters that are taken out of the query; none if they are forwarded.
     pub parameters: Option<Parameters<'a>>,
-    /// The preference that was honoured.
-    pub preference: Option<&'a str>,
+    /// The preferences that were honoured, by name.
+    pub preferences: &'a [&'a str],
     /// Whether ranges and conditions stay: a GET or HEAD whose answer is kept for later has to be whole.
     pub keep_conditions: bool,
     /// Whether `Accept-Encoding` stays: few receivers of webhooks decompress.
@@ -67,9 +67,8 @@ pub fn stored<'a>(
             Fate::Gone => {}
             Fate::Condition if plain_read && !surgery.keep_conditions => {}
             Fate::Encoding if !surgery.keep_encodings => {}
-            Fate::Preference if surgery.preference.is_some() => {
-                let honoured = surgery.preference.unwrap_or_default();
-                if let Some(rest) = preferences::without(value, honoured) {
+            Fate::Preference if !surgery.preferences.is_empty() => {
+                if let Some(rest) = preferences::without(value, surgery.preferences) {
                     write_line(&mut head, name, &rest);
                 }
             }
@@ -170,7 +169,7 @@ mod tests {
     fn run() -> Surgery<'static> {
         Surgery {
             parameters: Some(NAMES),
-            preference: None,
+            preferences: &[],
             keep_conditions: false,
             keep_encodings: true,
             length: None,
@@ -271,7 +270,7 @@ mod tests {
             ("Prefer", "respond-async"),
         ];
         let honoured = Surgery {
-            preference: Some("respond-async"),
+            preferences: &["respond-async"],
             ..run()
         };
         assert_eq!(

@@ -68,6 +68,7 @@ impl Shared {
             self.notices.runs.notify_waiters();
         }
         self.notices.deliveries.push(effects.pending);
+        self.notices.changes.tell(&effects.runs);
         self.chores.remove(effects.orphans);
     }
 }

@@ -44,6 +44,8 @@ pub(super) struct Effects {
     pub(super) queued: bool,
     /// Deliveries that are pending and that nobody holds.
     pub(super) pending: Vec<PendingDelivery>,
+    /// Runs that changed, for those who wait for them.
+    pub(super) runs: Vec<RunId>,
     /// Spool files that no row names any more.
     pub(super) orphans: Vec<String>,
 }
@@ -235,6 +237,7 @@ impl Tx<'_> {
             entry.0.get_or_insert_with(|| Arc::clone(&run.policy));
         }
         self.effects.changed = true;
+        self.effects.runs.push(run.id);
         self.effects.queued |= run.state == RunState::Queued;
         if holder.is_none() {
             self.effects.pending.extend(pending(run));
