@@ -10,6 +10,7 @@ use super::{
 };
 
 mod cerebrium;
+pub mod openwhisk;
 pub mod prefer;
 #[cfg(test)]
 mod tests;

@@ -6,10 +6,12 @@ use bytes::Bytes;
 
 use super::secret::Secret;
 
+pub mod json;
 pub mod preferences;
 pub mod query;
 pub mod request_head;
 mod response_head;
+pub mod utf8;
 
 pub use response_head::{InvalidHead, ResponseHead};
 
