@@ -23,7 +23,9 @@ use std::{
 use http::HeaderName;
 use ipnet::IpNet;
 
-use crate::model::{policy::Policy, secret::Secret};
+use crate::model::{
+    dialect::openwhisk::action_path::ActionPath, policy::Policy, secret::Secret,
+};
 
 use self::check::Reader;
 pub use self::{complaint::Complaint, defaults::TEXT as DEFAULT_TEXT};
@@ -49,6 +51,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// `[[route]]`, as written.
     pub routes: Vec<Arc<Route>>,
+    /// `[openwhisk.namespaces.*]`
+    pub namespaces: Vec<Arc<Namespace>>,
 }
 
 impl Config {
@@ -106,6 +110,14 @@ impl Config {
             &environment,
         )
         .0
+    }
+}
+
+impl Config {
+    /// All routes on which there are runs or requests: those of `[[route]]`, then those of the namespaces.
+    pub fn all_routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        let namespaces = self.namespaces.iter().map(|namespace| &namespace.route);
+        self.routes.iter().chain(namespaces)
     }
 }
 
@@ -328,6 +340,23 @@ pub struct Route {
     pub upstream: String,
     /// `[route.async]`; none: pass-through only.
     pub run: Option<Arc<RunSettings>>,
+}
+
+/// `[openwhisk.namespaces.*]`
+#[derive(Debug, Clone)]
+pub struct Namespace {
+    /// The table's name.
+    pub name: String,
+    /// The route of its runs, which no request's path leads to.
+    pub route: Arc<Route>,
+    /// The settings of its runs.
+    pub settings: Arc<RunSettings>,
+    /// What an action's name becomes at the upstream.
+    pub path: ActionPath,
+    /// Who may use it, each `user:password`; empty: everybody.
+    pub credentials: Vec<Secret>,
+    /// The longest that a blocking invocation waits for its run.
+    pub blocking_wait: Duration,
 }
 
 /// `[route.async]` with `[route.webhook]`
