@@ -7,6 +7,7 @@ mod answer;
 mod bridge;
 mod events;
 mod health;
+mod openwhisk;
 mod origins;
 mod problems;
 mod public;
@@ -17,6 +18,7 @@ mod sight;
 mod waiting;
 
 pub use admin::AdminApp;
+pub use openwhisk::OpenWhisk;
 pub use public::PublicApi;
 
 #[cfg(test)]

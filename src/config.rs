@@ -23,9 +23,7 @@ use std::{
 use http::HeaderName;
 use ipnet::IpNet;
 
-use crate::model::{
-    dialect::openwhisk::action_path::ActionPath, policy::Policy, secret::Secret,
-};
+use crate::model::{dialect::openwhisk::action_path::ActionPath, policy::Policy, secret::Secret};
 
 use self::check::Reader;
 pub use self::{complaint::Complaint, defaults::TEXT as DEFAULT_TEXT};

@@ -30,6 +30,7 @@ pub mod cors;
 mod endpoint;
 mod idempotency;
 mod intake;
+pub mod invoke;
 mod keep;
 mod kept;
 mod origin;

@@ -287,11 +287,15 @@ impl<'a> Section<'a> {
     }
 
     fn sub(&self, key: &'static str, at: usize, written: Option<&'a DeTable<'a>>) -> Self {
-        let defaults = self.default_of(key).and_then(|value| match value.get_ref() {
-            DeValue::Table(table) => Some(table),
-            DeValue::Array(tables) => tables.first().and_then(|first| first.get_ref().as_table()),
-            _ => None,
-        });
+        let defaults = self
+            .default_of(key)
+            .and_then(|value| match value.get_ref() {
+                DeValue::Table(table) => Some(table),
+                DeValue::Array(tables) => {
+                    tables.first().and_then(|first| first.get_ref().as_table())
+                }
+                _ => None,
+            });
         Self {
             reading: self.reading,
             name: self.key(key),

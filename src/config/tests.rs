@@ -54,11 +54,13 @@ fn the_manual_has_every_key_that_is_known_and_no_other() {
     // Keys that are general or a route's own, and those that a namespace has in common with routes: shown once.
     let shown_elsewhere = |key: &str| {
         let own = key.strip_prefix("openwhisk.namespaces.guest.");
-        own.is_some_and(|own| {
-            own == "webhook" || known.contains(&format!("route.async.{own}"))
-        })
+        own.is_some_and(|own| own == "webhook" || known.contains(&format!("route.async.{own}")))
     };
-    let again: Vec<_> = known.iter().filter(|key| shown_elsewhere(key)).cloned().collect();
+    let again: Vec<_> = known
+        .iter()
+        .filter(|key| shown_elsewhere(key))
+        .cloned()
+        .collect();
     known.retain(|key| !again.contains(key) && !key.starts_with("route.webhook."));
     written.retain(|key| !key.starts_with("route.webhook."));
     known.retain(|key| !key.ends_with(".token.env") && !key.ends_with(".url.env"));
@@ -227,7 +229,10 @@ fn a_namespace_is_a_route_of_its_own_with_the_defaults_of_routes() {
                 concurrency = 3\nwebhook = { schedule = \"cerebrium\" }\ncors = { origins = [\"*\"] }\n";
     let config = Config::read(text, Path::new("")).unwrap();
     assert!(config.routes.is_empty());
-    let names: Vec<_> = config.all_routes().map(|route| route.name.as_str()).collect();
+    let names: Vec<_> = config
+        .all_routes()
+        .map(|route| route.name.as_str())
+        .collect();
     assert_eq!(names, ["openwhisk/one", "openwhisk/two"]);
     let [one, two] = &config.namespaces[..] else {
         panic!("two namespaces");
@@ -236,7 +241,10 @@ fn a_namespace_is_a_route_of_its_own_with_the_defaults_of_routes() {
     assert_eq!(one.settings.policy.response_grace_period.as_secs(), 900);
     assert_eq!(one.settings.policy.webhook.schedule.len(), 8);
     assert_eq!(one.path.of("p/a"), "/p/a");
-    assert_eq!((one.credentials.len(), one.blocking_wait.as_secs()), (0, 30));
+    assert_eq!(
+        (one.credentials.len(), one.blocking_wait.as_secs()),
+        (0, 30)
+    );
     assert_eq!(two.settings.concurrency, 3);
     assert_eq!(two.settings.policy.webhook.schedule.len(), 3);
     assert!(two.settings.cors.is_some());

@@ -29,7 +29,9 @@ pub(super) fn read(root: &Section<'_>, shared: &route::Shared<'_>) -> Vec<Arc<Na
     };
     let prefix = &shared.server.public_prefix;
     if prefix == "/api" || resource::owns(prefix.as_bytes()) {
-        let message = format!("its API is at {PREFIX}, and `server.public_prefix` is {prefix:?}; write another prefix");
+        let message = format!(
+            "its API is at {PREFIX}, and `server.public_prefix` is {prefix:?}; write another prefix"
+        );
         root.complain("openwhisk", message);
     }
     let routes = root.example("route");
@@ -37,7 +39,8 @@ pub(super) fn read(root: &Section<'_>, shared: &route::Shared<'_>) -> Vec<Arc<Na
     let mut namespaces = Vec::new();
     for (name, namespace) in section.named("namespaces") {
         if !is_name(&name) || matches!(name.as_str(), "_" | "." | "..") {
-            let message = format!("is no name of a namespace; write {NAME_RULE}, and not only \"_\"");
+            let message =
+                format!("is no name of a namespace; write {NAME_RULE}, and not only \"_\"");
             section.complain_at_name("namespaces", &name, &message);
         }
         namespaces.extend(one(name, &namespace.with_keys_of(&keys), shared));

@@ -2,7 +2,10 @@
 
 use serde::Serialize;
 
-use crate::model::problem::{Code, Problem};
+use crate::model::{
+    problem::{Code, Problem},
+    run::RunState,
+};
 
 /// A refusal, ready to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +22,8 @@ pub struct Refusal {
     pub challenge: bool,
     /// The methods that are taken (`Allow`).
     pub allow: Option<&'static str>,
+    /// The state of the run that it is about, if the caller may know it.
+    pub state: Option<RunState>,
 }
 
 #[derive(Serialize)]
@@ -36,6 +41,7 @@ impl Refusal {
             retry_after: None,
             challenge: false,
             allow: None,
+            state: None,
         }
     }
 
