@@ -9,6 +9,7 @@ mod concurrency;
 mod cors;
 mod delivery;
 mod dialect_cerebrium;
+mod dialect_openwhisk;
 mod dialect_prefer;
 mod disk_full;
 mod embedding;
