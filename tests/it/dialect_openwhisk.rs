@@ -1,6 +1,7 @@
 //! The REST API of OpenWhisk, before an application that knows nothing of it.
 
 mod callers;
+mod clients;
 mod invoking;
 mod looking;
 

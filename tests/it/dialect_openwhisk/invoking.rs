@@ -290,7 +290,7 @@ fn parameters_that_are_wrong_are_named() {
         );
         assert!(said.contains(name), "{said}");
     }
-    error(&post(&proxy, "guest/actions/a%00b", "{}"), 400);
+    error(&post(&proxy, "guest/actions/a%00b", "{}"), 404);
     assert!(upstream.seen().is_empty());
 }
 

@@ -133,8 +133,7 @@ fn truth(query: &[u8], key: &str) -> Result<bool, Refusal> {
 }
 
 fn number(key: &str, text: &str, least: u64, most: u64, what: &str) -> Result<u64, Refusal> {
-    let digits = text.strip_prefix('-').unwrap_or(text);
-    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+    if !is_whole(text) {
         return Err(malformed(key, "is no whole number"));
     }
     match text.parse() {
@@ -145,15 +144,25 @@ fn number(key: &str, text: &str, least: u64, most: u64, what: &str) -> Result<u6
     }
 }
 
-/// Milliseconds since 1970.
+/// Milliseconds since 1970; those that no clock shows count as the last or the first that one does.
 fn time(query: &[u8], key: &str) -> Result<Option<i64>, Refusal> {
     let Some(text) = value(query, key)? else {
         return Ok(None);
     };
-    match text.parse::<i64>() {
-        Ok(millis) => Ok(Some(millis)),
-        Err(_) => Err(malformed(key, "is no number of milliseconds since 1970")),
+    if !is_whole(&text) {
+        return Err(malformed(key, "is no number of milliseconds since 1970"));
     }
+    let furthest = if text.starts_with('-') {
+        i64::MIN
+    } else {
+        i64::MAX
+    };
+    Ok(Some(text.parse().unwrap_or(furthest)))
+}
+
+fn is_whole(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn malformed(key: &str, how: &str) -> Refusal {

@@ -57,6 +57,11 @@ impl Refusal {
         Self::new(404, error, Some(Code::NoRoute))
     }
 
+    /// There can be no such action.
+    pub fn no_action(error: impl Into<String>) -> Self {
+        Self::new(404, error, Some(Code::NoRoute))
+    }
+
     /// There is no such activation for the caller, or none yet, or none any more.
     pub fn no_activation() -> Self {
         let error = "The requested activation record does not exist. This either means that the invocation is still \

@@ -129,9 +129,9 @@ fn activation(namespace: String, rest: &[u8]) -> Result<Resource, Refusal> {
 /// `name` or `package/name`: the slash may be encoded.
 fn action(rest: &[u8]) -> Result<String, Refusal> {
     let invalid = || {
-        Refusal::bad(
-            "The name of an action is `name` or `package/name`, each of 1 to 256 characters and none of them a control \
-             character.",
+        Refusal::no_action(
+            "No action can have this name: it is `name` or `package/name`, each of 1 to 256 characters and none of them a \
+             control character.",
         )
     };
     let name = text(rest).ok_or_else(invalid)?;
@@ -211,11 +211,11 @@ mod tests {
     }
 
     #[test]
-    fn names_that_no_action_can_have_are_refused() {
+    fn names_that_no_action_can_have_name_nothing() {
         let long = "x".repeat(257);
         for name in ["a%00", "%0a", "%2e%2e", "%2Fa", "a%2F", "%ff", &long] {
             let path = format!("/api/v1/namespaces/guest/actions/{name}");
-            assert_eq!(named(&path), "400", "{name}");
+            assert_eq!(named(&path), "404", "{name}");
         }
     }
 
