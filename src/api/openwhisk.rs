@@ -103,8 +103,8 @@ impl Inner {
     }
 
     /// The answer, and whose it is as soon as that is known.
-    async fn answer<'a>(
-        &'a self,
+    async fn answer(
+        &self,
         session: &mut ServerSession,
         whose: &mut Option<Arc<Namespace>>,
     ) -> Result<Response, Failure> {
