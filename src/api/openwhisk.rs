@@ -66,7 +66,13 @@ impl OpenWhisk {
 
     /// Whether a request with this raw path is ours. Without a namespace, none is.
     pub fn owns(&self, path: &[u8]) -> bool {
-        resource::owns(path) && !self.0.callers.namespaces().is_empty()
+        let known = self.0.callers.namespaces();
+        if known.is_empty() {
+            return false;
+        }
+        resource::owns(path)
+            || resource::of_log_forwarding(path)
+                .is_some_and(|named| known.iter().any(|known| known.name == named))
     }
 
     /// Answers the session's request, for a path that [`OpenWhisk::owns`]. When this returns the answer is complete, or
@@ -132,6 +138,10 @@ impl Inner {
             }
             Resource::Activations { .. } => Ok(self.list(&namespace, List::of(query)?).await?),
             Resource::Activation { id, part, .. } => Ok(self.look(&namespace, &id, part).await?),
+            // Nowhere: they are here.
+            Resource::LogForwarding { .. } => {
+                Ok(answer::json(StatusCode::OK, "{\"adobe_io_runtime\":{}}"))
+            }
             Resource::Namespaces => Err(Refusal::nothing().into()),
         }
     }

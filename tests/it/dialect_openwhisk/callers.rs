@@ -125,6 +125,21 @@ fn other_paths_and_methods_are_refused_in_the_same_form() {
 }
 
 #[test]
+fn logs_are_forwarded_nowhere() {
+    let (upstream, proxy) = setting();
+    let forwarding = "/runtime/namespaces/guest/logForwarding";
+    let reply = proxy.ask(&with(Ask::get(forwarding), GUEST));
+    assert_eq!(reply.json(), json!({"adobe_io_runtime": {}}));
+    error(&proxy.get(forwarding), 401);
+    assert!(upstream.seen().is_empty());
+    assert_eq!(
+        proxy.get("/runtime/namespaces/nobody/logForwarding").status,
+        200,
+        "an ordinary path"
+    );
+}
+
+#[test]
 fn without_namespaces_the_paths_are_ordinary_ones() {
     let upstream = Server::echo();
     let proxy = Setup::new(&upstream).start();

@@ -100,7 +100,7 @@ struct Record<'a> {
     duration: u64,
     status_code: u8,
     #[serde(skip_serializing_if = "Option::is_none")]
-    annotations: Option<[Annotation; 3]>,
+    annotations: Option<[Annotation; 4]>,
 }
 
 #[derive(Serialize)]
@@ -112,7 +112,7 @@ struct Annotation {
 #[derive(Serialize)]
 struct After<'a> {
     logs: &'a [String],
-    annotations: [Annotation; 3],
+    annotations: [Annotation; 4],
 }
 
 impl Activation<'_> {
@@ -142,13 +142,15 @@ impl Activation<'_> {
         }
     }
 
-    fn annotations(&self) -> [Annotation; 3] {
+    fn annotations(&self) -> [Annotation; 4] {
         let waited = self.start().since(self.run.accepted_at).as_millis();
         let path = format!("{}/{}", self.namespace, self.run.facts.name);
         [
             ("path", path.into()),
             ("waitTime", u64::try_from(waited).unwrap_or_default().into()),
             ("timeout", (self.run.reason == Some(Reason::Timeout)).into()),
+            // OpenWhisk's word for code that it knows nothing of; one client fails without a kind.
+            ("kind", "blackbox".into()),
         ]
         .map(|(key, value)| Annotation { key, value })
     }

@@ -33,6 +33,11 @@ pub enum Resource {
         /// What of it.
         part: Part,
     },
+    /// Where a namespace's logs are sent to.
+    LogForwarding {
+        /// Whose.
+        namespace: String,
+    },
 }
 
 /// What of an activation is asked for.
@@ -46,10 +51,18 @@ pub enum Part {
     Logs,
 }
 
-/// Whether a raw path belongs to the API.
+/// Whether a raw path is one of the API's.
 pub fn owns(path: &[u8]) -> bool {
     let below = path.strip_prefix(PREFIX.as_bytes());
     below.is_some_and(|below| matches!(below.first(), None | Some(b'/')))
+}
+
+/// The namespace of `/runtime/namespaces/{namespace}/logForwarding`: the one path elsewhere that a client (Adobe's command
+/// line) asks for before it shows logs.
+pub fn of_log_forwarding(path: &[u8]) -> Option<String> {
+    let namespace = path.strip_prefix(b"/runtime/namespaces/")?;
+    let namespace = namespace.strip_suffix(b"/logForwarding")?;
+    text(namespace).filter(|name| !name.contains('/'))
 }
 
 impl Resource {
@@ -58,6 +71,9 @@ impl Resource {
     /// # Errors
     /// A path that names nothing, or an action that cannot be one.
     pub fn of(path: &[u8]) -> Result<Self, Refusal> {
+        if let Some(namespace) = of_log_forwarding(path) {
+            return Ok(Self::LogForwarding { namespace });
+        }
         let below = path
             .strip_prefix(PREFIX.as_bytes())
             .and_then(|below| below.strip_prefix(b"/"))
@@ -92,9 +108,10 @@ impl Resource {
     pub const fn methods(&self) -> &'static str {
         match self {
             Self::Action { .. } => "POST, OPTIONS",
-            Self::Namespaces | Self::Activations { .. } | Self::Activation { .. } => {
-                "GET, HEAD, OPTIONS"
-            }
+            Self::Namespaces
+            | Self::Activations { .. }
+            | Self::Activation { .. }
+            | Self::LogForwarding { .. } => "GET, HEAD, OPTIONS",
         }
     }
 
@@ -104,6 +121,7 @@ impl Resource {
             Self::Namespaces => None,
             Self::Action { namespace, .. }
             | Self::Activations { namespace }
+            | Self::LogForwarding { namespace }
             | Self::Activation { namespace, .. } => Some(namespace),
         }
     }
@@ -183,6 +201,7 @@ mod tests {
             "/api/v1/namespaces/guest/activations/0199f00c5e2a7c3b8d4e5f60718293a4",
             "/api/v1/namespaces/guest/activations/x/result",
             "/api/v1/namespaces/guest/activations/x/logs",
+            "/runtime/namespaces/guest/logForwarding",
         ];
         let said: Vec<_> = cases
             .iter()
@@ -205,6 +224,8 @@ mod tests {
             "/api/v1/namespaces/guest/activations/x/y",
             "/api/v1/namespaces/guest/activations/x/logs/y",
             "/api/v1/namespaces/guest/triggers/t",
+            "/runtime/namespaces/a/b/logForwarding",
+            "/runtime/namespaces//logForwarding",
         ] {
             assert_eq!(named(path), "404", "{path}");
         }
