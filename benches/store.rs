@@ -1,5 +1,5 @@
 //! The store alone: whole lives of runs per second, and what a million finished runs cost.
-//! `cargo bench --bench store -- [RUNS]`; the figures are this machine's, so quote them with its load.
+//! `cargo bench --bench store -- [RUNS]`, or `-- lists [RUNS]` for the lists of a namespace's activations; the figures are this machine's, so quote them with its load.
 
 #![expect(
     clippy::print_stdout,
@@ -20,6 +20,7 @@ use raincheck::{
     model::{
         delivery::DeliveryOutcome,
         exchange::{Body, StoredRequest, StoredResponse},
+        filter::Filter,
         id::RunId,
         policy::{Policy, Repeat, StatusSet, WebhookBody, WebhookPolicy},
         retry::Next,
@@ -27,7 +28,7 @@ use raincheck::{
         time::{Clock, Timestamp},
     },
     store::{
-        Accepted, DeliveryAttempt, NewRun, Settlement, Store,
+        Accepted, DeliveryAttempt, NewRun, Page, Settlement, Store,
         sqlite::{Settings, SqliteStore},
     },
 };
@@ -51,12 +52,107 @@ impl Clock for System {
 }
 
 fn main() {
-    let asked = std::env::args().nth(1).and_then(|word| word.parse().ok());
-    let kept: usize = asked.unwrap_or(1_000_000);
+    let kept = std::env::args().find_map(|word| word.parse().ok());
+    let kept: usize = kept.unwrap_or(1_000_000);
     let folder = tempfile::tempdir_in(".").expect("the folder of the benchmark");
-    tokio::runtime::Runtime::new()
-        .expect("a runtime starts")
-        .block_on(figures(folder.path(), kept));
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime starts");
+    if std::env::args().any(|word| word == "lists") {
+        runtime.block_on(lists(folder.path(), kept));
+    } else {
+        runtime.block_on(figures(folder.path(), kept));
+    }
+}
+
+/// Lists of a namespace among many activations: one of a hundred has the name that is asked for.
+async fn lists(folder: &Path, kept: usize) {
+    let path = folder.join("store");
+    let store = open(&path, Durability::Relaxed);
+    let started = Instant::now();
+    activations(&store, kept).await;
+    println!(
+        "{kept} activations made in {:.0} s",
+        started.elapsed().as_secs_f64()
+    );
+    store.close().await;
+    let store = open(&path, Durability::Fsync);
+    let all = Filter {
+        states: vec![RunState::Succeeded, RunState::Failed, RunState::Cancelled],
+        route: Some("app".into()),
+        ..Filter::default()
+    };
+    let named = Filter {
+        name: Some("sample/hello-7".into()),
+        ..all.clone()
+    };
+    let since = Filter {
+        started_since: Some(System.now()),
+        since: Some(System.now()),
+        ..named.clone()
+    };
+    for (what, filter, skip) in [
+        ("30 by name", &named, 0),
+        ("30 by name, skipping 5,000", &named, 5000),
+        ("30 of all", &all, 0),
+        ("30 of all, skipping 50,000", &all, 50_000),
+        ("none since a time, by name", &since, 0),
+    ] {
+        let page = Page {
+            before: None,
+            skip,
+            limit: 30,
+        };
+        let mut took = Vec::new();
+        for _ in 0..200 {
+            let started = Instant::now();
+            let listed = store.list(filter.clone(), page).await;
+            took.push(started.elapsed());
+            let found = listed.expect("the store can be read").runs.len();
+            assert_eq!(
+                found,
+                if filter == &since {
+                    0
+                } else {
+                    30.min(kept / 100)
+                }
+            );
+        }
+        took.sort();
+        println!(
+            "list {what}, among {kept}: p50 {:.2} ms, p99 {:.2} ms",
+            millis(took[100]),
+            millis(took[198])
+        );
+    }
+    let started = Instant::now();
+    let count = store.count(named).await.expect("the store can be read");
+    println!("count {count} by name: {:.1} ms", millis(started.elapsed()));
+    let started = Instant::now();
+    let count = store.count(all).await.expect("the store can be read");
+    println!("count {count}: {:.0} ms", millis(started.elapsed()));
+    store.close().await;
+}
+
+/// Lets `count` short runs of a hundred actions live.
+async fn activations(store: &Arc<SqliteStore>, count: usize) {
+    let policy = Arc::new(policy());
+    let body = Bytes::from_static(b"{}");
+    let submitters = (0..SUBMITTERS).map(|nth| {
+        let share = count / SUBMITTERS + usize::from(nth < count % SUBMITTERS);
+        let (store, policy, body) = (Arc::clone(store), Arc::clone(&policy), body.clone());
+        tokio::spawn(async move {
+            for one in 0..share {
+                let facts = Facts {
+                    dialect: "openwhisk".into(),
+                    name: format!("sample/hello-{}", (nth + one) % 100),
+                    ..facts(false)
+                };
+                life(&store, &policy, &body, facts).await;
+            }
+        })
+    });
+    for submitter in submitters.collect::<Vec<_>>() {
+        submitter.await.expect("a submitter ends");
+    }
 }
 
 async fn figures(folder: &Path, kept: usize) {
@@ -129,7 +225,7 @@ async fn lives(store: &Arc<SqliteStore>, count: usize, webhook: bool) -> Vec<Run
         tokio::spawn(async move {
             let mut ids = Vec::with_capacity(share);
             for _ in 0..share {
-                ids.push(life(&store, &policy, &body, webhook).await);
+                ids.push(life(&store, &policy, &body, facts(webhook)).await);
             }
             ids
         })
@@ -140,12 +236,12 @@ async fn lives(store: &Arc<SqliteStore>, count: usize, webhook: bool) -> Vec<Run
         .collect()
 }
 
-async fn life(store: &SqliteStore, policy: &Arc<Policy>, body: &Bytes, webhook: bool) -> RunId {
+async fn life(store: &SqliteStore, policy: &Arc<Policy>, body: &Bytes, facts: Facts) -> RunId {
     let id = store.next_id();
     let new = NewRun {
         id,
         policy: Arc::clone(policy),
-        facts: facts(webhook),
+        facts,
         request: StoredRequest {
             head: Bytes::from_static(
                 b"POST /predict HTTP/1.1\r\nhost: app\r\ncontent-length: 1024\r\n\r\n",

@@ -8,6 +8,7 @@ mod bridge;
 mod events;
 mod health;
 mod hold;
+mod openwhisk;
 mod origins;
 mod problems;
 mod public;
@@ -19,6 +20,7 @@ mod waiting;
 mod webhook_keys;
 
 pub use admin::{AdminApp, AdminParts};
+pub use openwhisk::OpenWhisk;
 pub use public::PublicApi;
 
 #[cfg(test)]

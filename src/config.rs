@@ -24,7 +24,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::model::{
-    dialect::{Dialect, openfaas::UpstreamPath},
+    dialect::{Dialect, openfaas::UpstreamPath, openwhisk::action_path::ActionPath},
     policy::Policy,
     secret::Secret,
     signature::SigningKey,
@@ -54,6 +54,8 @@ pub struct Config {
     pub upstreams: Vec<Upstream>,
     /// `[[route]]`, as written.
     pub routes: Vec<Arc<Route>>,
+    /// `[openwhisk.namespaces.*]`
+    pub namespaces: Vec<Arc<Namespace>>,
 }
 
 impl Config {
@@ -111,6 +113,14 @@ impl Config {
             &environment,
         )
         .0
+    }
+}
+
+impl Config {
+    /// All routes on which there are runs or requests: those of `[[route]]`, then those of the namespaces.
+    pub fn all_routes(&self) -> impl Iterator<Item = &Arc<Route>> {
+        let namespaces = self.namespaces.iter().map(|namespace| &namespace.route);
+        self.routes.iter().chain(namespaces)
     }
 }
 
@@ -335,6 +345,23 @@ pub struct Route {
     pub upstream: String,
     /// `[route.async]`; none: pass-through only.
     pub run: Option<Arc<RunSettings>>,
+}
+
+/// `[openwhisk.namespaces.*]`
+#[derive(Debug, Clone)]
+pub struct Namespace {
+    /// The table's name.
+    pub name: String,
+    /// The route of its runs, which no request's path leads to.
+    pub route: Arc<Route>,
+    /// The settings of its runs.
+    pub settings: Arc<RunSettings>,
+    /// What an action's name becomes at the upstream.
+    pub path: ActionPath,
+    /// Who may use it, each `user:password`; empty: everybody.
+    pub credentials: Vec<Secret>,
+    /// The longest that a blocking invocation waits for its run.
+    pub blocking_wait: Duration,
 }
 
 /// `[route.async]` with `[route.webhook]`

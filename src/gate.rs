@@ -31,6 +31,7 @@ mod endpoint;
 mod function;
 mod idempotency;
 mod intake;
+pub mod invoke;
 mod keep;
 mod kept;
 mod origin;

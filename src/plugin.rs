@@ -87,7 +87,8 @@ impl Raincheck {
     /// What a host's `request_filter` calls after its own checks, with the name of the request's route. True: the
     /// request is answered. False: the host goes on with it, for it asks for no run, or is a run's own pass.
     ///
-    /// It answers what is below `server.public_prefix` too, so that runs can be looked at. A synchronous request goes
+    /// It answers what is below `server.public_prefix` too, so that runs can be looked at, and if there are namespaces the
+    /// API of OpenWhisk below `/api/v1`; their runs come through the host with their actions' paths. A synchronous request goes
     /// on without `Raincheck-*` headers.
     ///
     /// # Errors
@@ -107,6 +108,13 @@ impl Raincheck {
                 .digest()
                 .is_some_and(|digest| digest.ssl_digest.is_some());
             core.api.serve(&mut session.downstream_session, tls).await;
+            return Ok(true);
+        }
+        if core
+            .openwhisk
+            .owns(session.req_header().uri.path().as_bytes())
+        {
+            Box::pin(core.openwhisk.serve(&mut session.downstream_session)).await;
             return Ok(true);
         }
         let Some(settings) = self.0.routes.get(route) else {

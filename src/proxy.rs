@@ -21,7 +21,7 @@ use self::{
     upstream::{Tried, Upstream},
 };
 use crate::{
-    api::PublicApi,
+    api::{OpenWhisk, PublicApi},
     config,
     executor::{RunMark, end_once},
     gate::{
@@ -49,10 +49,14 @@ pub struct Proxy(Arc<Shared>);
 pub struct Parts {
     /// Routes in the order of the configuration, each with its upstream and what counts its traffic.
     pub ways: Vec<Arc<Way>>,
+    /// Those of namespaces, to which no path leads.
+    pub namespaces: Vec<Arc<Way>>,
     /// Takes requests in as runs.
     pub gate: Gate,
     /// Where runs are looked at, on the same listeners.
     pub api: PublicApi,
+    /// The API of OpenWhisk, there too.
+    pub openwhisk: OpenWhisk,
     /// Counts requests under way.
     pub in_flight: Arc<InFlight>,
     /// Networks whose `X-Forwarded-*` count.
@@ -113,6 +117,16 @@ impl Proxy {
             self.0.parts.api.serve(session, tls).await;
             return Ok(true);
         }
+        if self.0.parts.openwhisk.owns(path) {
+            let served = self
+                .0
+                .parts
+                .openwhisk
+                .serve(&mut session.downstream_session);
+            // Boxed: only its own requests pay for its room on the stack.
+            Box::pin(served).await;
+            return Ok(true);
+        }
         let Some(way) = self.0.table.find(host, path) else {
             let detail =
                 "No route has this host and path; the proxy's configuration names its routes.";
@@ -138,8 +152,11 @@ impl Proxy {
 
     /// The route of a run is that which accepted it.
     fn follow(&self, mark: &RunMark, ctx: &mut Ctx) -> pingora::Result<bool> {
-        let ways = &self.0.parts.ways;
-        let Some(way) = ways.iter().find(|way| way.route.name == mark.route) else {
+        let Parts {
+            ways, namespaces, ..
+        } = &self.0.parts;
+        let mut ways = ways.iter().chain(namespaces);
+        let Some(way) = ways.find(|way| way.route.name == mark.route) else {
             return Err(
                 Error::explain(ErrorType::ConnectNoRoute, "the run's route is gone").into_up(),
             );

@@ -186,7 +186,7 @@ pub trait Store: Send + Sync + 'static {
     async fn close(&self);
 }
 
-/// The most rows that [`Store::list`] reads for one page.
+/// The most rows that [`Store::list`] reads for one page, beside those that it skips.
 pub const LIST_MAX: usize = 50_000;
 /// The most rows that [`Store::count`] reads.
 pub const COUNT_MAX: usize = 2_000_000;

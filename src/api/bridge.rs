@@ -5,7 +5,7 @@ use std::{convert::Infallible, time::Duration};
 use axum::{Router, body::Body, response::IntoResponse};
 use bytes::{Bytes, BytesMut};
 use http::{
-    HeaderValue, Method, Request, StatusCode, Uri, Version,
+    HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
     header::{CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING},
 };
 use http_body::Body as _;
@@ -13,6 +13,8 @@ use http_body_util::BodyExt;
 use pingora::{ErrorType, http::ResponseHeader, protocols::http::ServerSession};
 use tokio::time::timeout;
 use tower::ServiceExt;
+
+use crate::gate::respond;
 
 /// The largest request body that a router is handed. Those of the API are short.
 const REQUEST_BODY_MAX: usize = 64 * 1024;
@@ -41,6 +43,33 @@ pub(super) async fn answer(
     target: Uri,
 ) -> Result<(), Unanswered> {
     let answered = exchange(session, router, target).await;
+    shut_if_unanswered(session, answered).await
+}
+
+/// Sends this answer. Whatever it streams is written as fast as the client reads, and dropped when it leaves. If the
+/// request's body has not been read, the connection is closed behind it.
+///
+/// # Errors
+/// [`Unanswered`]; the session is shut down already.
+pub(super) async fn send(
+    session: &mut ServerSession,
+    response: Response<Body>,
+) -> Result<(), Unanswered> {
+    let unread = !session.is_body_done();
+    if unread {
+        session.set_keepalive(None);
+    }
+    let sent = write(session, response).await;
+    if unread && sent.is_ok() {
+        respond::linger(session).await;
+    }
+    shut_if_unanswered(session, sent).await
+}
+
+async fn shut_if_unanswered(
+    session: &mut ServerSession,
+    answered: Result<(), Unanswered>,
+) -> Result<(), Unanswered> {
     if answered.is_err() {
         session.set_keepalive(None);
         session.shutdown().await;
@@ -62,6 +91,10 @@ async fn exchange(
             (status, text).into_response()
         }
     };
+    write(session, response).await
+}
+
+async fn write(session: &mut ServerSession, response: Response<Body>) -> Result<(), Unanswered> {
     let (parts, mut body) = response.into_parts();
     let head = framed_head(session, parts, &body)?;
     session.write_response_header(Box::new(head)).await?;
@@ -157,7 +190,10 @@ fn framed_head(
 }
 
 /// Waits for `work`, unless the client leaves first.
-async fn while_present<T>(
+///
+/// # Errors
+/// When it does.
+pub(super) async fn while_present<T>(
     session: &mut ServerSession,
     work: impl Future<Output = T>,
 ) -> Result<T, Unanswered> {

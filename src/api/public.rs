@@ -62,7 +62,7 @@ impl PublicApi {
             lines,
             prefix: config.server.public_prefix.clone(),
             public_url: config.server.public_url.clone(),
-            routes: config.routes.clone(),
+            routes: config.all_routes().cloned().collect(),
             webhook_keys: config
                 .webhook
                 .ed25519_keys
@@ -73,6 +73,11 @@ impl PublicApi {
         });
         let router = router(shared.clone());
         Self { shared, router }
+    }
+
+    /// What other APIs on the same listeners share with this one.
+    pub(super) fn shared(&self) -> Arc<Shared> {
+        Arc::clone(&self.shared)
     }
 
     /// Lets nobody wait any longer: who does is answered with what is there.

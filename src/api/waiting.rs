@@ -84,27 +84,35 @@ impl Wait {
     ///
     /// # Errors
     /// What is to be said of a run that cannot be looked up any more.
-    pub(super) async fn for_end(
-        self,
-        shared: &Shared,
-        mut run: Box<Run>,
-    ) -> Result<Box<Run>, Problem> {
+    pub(super) async fn for_end(self, shared: &Shared, run: Box<Run>) -> Result<Box<Run>, Problem> {
         if self.seconds == 0 || run.state.is_final() {
             return Ok(run);
         }
         let end = Instant::now() + Duration::from_secs(self.seconds);
-        // Registered before the look, so that no change after it is missed.
-        let mut waiter = shared.store.notices().changes.of(run.id);
-        loop {
-            run = again(shared, run.id).await?;
-            if run.state.is_final() {
-                return Ok(run);
-            }
-            tokio::select! {
-                () = change(&mut waiter) => {}
-                () = sleep_until(end) => return Ok(run),
-                () = shared.stopping.cancelled() => return Ok(run),
-            }
+        end_of(shared, run.id, end).await
+    }
+}
+
+/// Waits until a run has ended, or it is `until`, or the proxy stops. Returns the run as it then stands.
+///
+/// # Errors
+/// What is to be said of a run that cannot be looked up.
+pub(super) async fn end_of(
+    shared: &Shared,
+    id: RunId,
+    until: Instant,
+) -> Result<Box<Run>, Problem> {
+    // Registered before the look, so that no change after it is missed.
+    let mut waiter = shared.store.notices().changes.of(id);
+    loop {
+        let run = again(shared, id).await?;
+        if run.state.is_final() {
+            return Ok(run);
+        }
+        tokio::select! {
+            () = change(&mut waiter) => {}
+            () = sleep_until(until) => return Ok(run),
+            () = shared.stopping.cancelled() => return Ok(run),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     api::AdminApp,
-    config::Config,
+    config::{Config, Route},
     executor::Hosted,
     plugin::Core,
     proxy::{
@@ -98,17 +98,20 @@ impl Assembly {
         in_flight: &Arc<InFlight>,
     ) -> Proxy {
         // `check` refuses a route whose upstream is not there.
-        let ways = self.config.routes.iter().filter_map(|route| {
+        let way = |route: &Arc<Route>| {
             Some(Arc::new(Way {
                 route: Arc::clone(route),
                 upstream: Arc::clone(upstreams.get(&route.upstream)?),
                 traffic: Traffic::new(&self.core.metrics, &route.name),
             }))
-        });
+        };
+        let namespaces = self.config.namespaces.iter();
         Proxy::new(proxy::Parts {
-            ways: ways.collect(),
+            ways: self.config.routes.iter().filter_map(way).collect(),
+            namespaces: namespaces.filter_map(|it| way(&it.route)).collect(),
             gate: self.core.gate.clone(),
             api: self.core.api.clone(),
+            openwhisk: self.core.openwhisk.clone(),
             in_flight: Arc::clone(in_flight),
             trusted: self.config.server.trusted_proxies.clone(),
             public_prefix: self.config.server.public_prefix.clone(),

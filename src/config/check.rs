@@ -3,6 +3,7 @@
 mod admin;
 mod limits;
 mod listener;
+mod openwhisk;
 mod route;
 mod run;
 mod server;
@@ -75,11 +76,6 @@ fn whole(root: &Section<'_>, reader: Reader) -> Option<Config> {
     let webhook = root.section("webhook");
     let client = webhook::client(&webhook);
     let common = Common::general(&webhook, &client, &server);
-    if root.has("openwhisk") {
-        let message =
-            "this version does not speak the openwhisk dialect yet; leave the section out";
-        root.complain("openwhisk", message);
-    }
     let (listeners, upstreams) = match reader {
         Reader::Proxy => (listener::read(root, &admin), upstream::read(root)),
         Reader::Host => {
@@ -103,6 +99,7 @@ fn whole(root: &Section<'_>, reader: Reader) -> Option<Config> {
         common: &common,
         upstreams: upstreams.as_deref(),
     };
+    let namespaces = openwhisk::read(root, &shared);
     let routes = route::read(root, &shared)?;
     Some(Config {
         file: root.reading.file.to_owned(),
@@ -114,5 +111,6 @@ fn whole(root: &Section<'_>, reader: Reader) -> Option<Config> {
         webhook: client,
         upstreams: upstreams?,
         routes: routes.into_iter().map(Arc::<Route>::new).collect(),
+        namespaces,
     })
 }

@@ -72,6 +72,8 @@ pub(super) struct Section<'a> {
     at: usize,
     written: Option<&'a DeTable<'a>>,
     defaults: Option<&'static DeTable<'static>>,
+    /// The defaults of keys that another section has as well.
+    borrowed: Option<&'static DeTable<'static>>,
     asked: RefCell<Vec<&'static str>>,
     /// Keys whose values were complained about by [`Section::optional`].
     wrong: RefCell<Vec<&'static str>>,
@@ -89,6 +91,7 @@ impl<'a> Section<'a> {
             at: 0,
             written: Some(written),
             defaults: Some(defaults),
+            borrowed: None,
             asked: RefCell::default(),
             wrong: RefCell::default(),
         }
@@ -185,13 +188,13 @@ impl<'a> Section<'a> {
         };
         // Any of them has the defaults of the example.
         let all = self
-            .defaults
-            .and_then(|all| all.get(key)?.get_ref().as_table());
+            .default_of(key)
+            .and_then(|all| all.get_ref().as_table());
         let example = all.and_then(|all| all.values().next());
         let defaults = example.and_then(|value| value.get_ref().as_table());
         let mut sections = Vec::new();
         for (name, value) in written {
-            let full = format!("{key}.{}", name.get_ref());
+            let full = self.key(&format!("{key}.{}", name.get_ref()));
             match value.get_ref().as_table() {
                 Some(table) => {
                     let mut section = self.sub(key, name.span().start, Some(table));
@@ -207,6 +210,17 @@ impl<'a> Section<'a> {
             }
         }
         sections
+    }
+
+    /// The same section, where the keys of `other` have their defaults as well.
+    pub(super) fn with_keys_of(mut self, other: &Self) -> Self {
+        self.borrowed = other.defaults;
+        self
+    }
+
+    /// The first table of `[[key]]` as it is by default, to lend its keys' defaults.
+    pub(super) fn example(&self, key: &'static str) -> Self {
+        self.sub(key, self.at, None)
     }
 
     /// Whether `key` is written, rightly or not.
@@ -259,21 +273,30 @@ impl<'a> Section<'a> {
     }
 
     fn sub(&self, key: &'static str, at: usize, written: Option<&'a DeTable<'a>>) -> Self {
-        let default = self.defaults.and_then(|defaults| defaults.get(key));
-        let defaults = default.and_then(|value| match value.get_ref() {
-            DeValue::Table(table) => Some(table),
-            DeValue::Array(tables) => tables.first().and_then(|first| first.get_ref().as_table()),
-            _ => None,
-        });
+        let defaults = self
+            .default_of(key)
+            .and_then(|value| match value.get_ref() {
+                DeValue::Table(table) => Some(table),
+                DeValue::Array(tables) => {
+                    tables.first().and_then(|first| first.get_ref().as_table())
+                }
+                _ => None,
+            });
         Self {
             reading: self.reading,
             name: self.key(key),
             at,
             written,
             defaults,
+            borrowed: None,
             asked: RefCell::default(),
             wrong: RefCell::default(),
         }
+    }
+
+    fn default_of(&self, key: &str) -> Option<&'static Spanned<DeValue<'static>>> {
+        let own = self.defaults.and_then(|defaults| defaults.get(key));
+        own.or_else(|| self.borrowed?.get(key))
     }
 
     fn find(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
@@ -285,8 +308,7 @@ impl<'a> Section<'a> {
     }
 
     fn default<T>(&self, key: &'static str, convert: impl Fn(&Value<'_>) -> Converted<T>) -> T {
-        let default = self.defaults.and_then(|defaults| defaults.get(key));
-        default
+        self.default_of(key)
             .and_then(|value| convert(value).ok())
             .unwrap_or_else(|| {
                 unreachable!(

@@ -52,12 +52,22 @@ fn the_manual_has_every_key_that_is_known_and_no_other() {
     // Files that are named there do not exist, and secrets are not set: only the keys count here.
     let (_, known) = check::read(&text, Path::new("r.toml"), Reader::Proxy, &|_| None);
     let mut known: BTreeSet<String> = known.into_iter().collect();
-    // A section of another dialect, and keys that are general or a route's own: shown once.
-    known.retain(|key| key != "openwhisk" && !key.starts_with("route.webhook."));
+    // Keys that are general or a route's own, and those that a namespace has in common with routes: shown once.
+    let shown_elsewhere = |key: &str| {
+        let own = key.strip_prefix("openwhisk.namespaces.guest.");
+        own.is_some_and(|own| own == "webhook" || known.contains(&format!("route.async.{own}")))
+    };
+    let again: Vec<_> = known
+        .iter()
+        .filter(|key| shown_elsewhere(key))
+        .cloned()
+        .collect();
+    known.retain(|key| !again.contains(key) && !key.starts_with("route.webhook."));
     written.retain(|key| !key.starts_with("route.webhook."));
     known.retain(|key| !key.ends_with(".token.env") && !key.ends_with(".url.env"));
     written.retain(|key| !key.ends_with(".token.env") && !key.ends_with(".url.env"));
     written.remove("upstream.app");
+    written.remove("openwhisk.namespaces.guest");
     assert_eq!(known, written);
 }
 
@@ -143,7 +153,11 @@ fn each_mistake_is_told_with_what_to_write() {
         format!("{RIGHT}[[route]]\nupstream = \"app\"\n"),
         format!("{RIGHT}[[route]]\nname = \"b\"\npath = \"api\"\nupstream = \"app\"\n"),
         format!("{RIGHT}[[route]]\nname = \"b\"\npath = \"/_raincheck/x\"\nupstream = \"app\"\n"),
-        format!("{RIGHT}[openwhisk.namespaces.guest]\nupstream = \"app\"\n"),
+        format!("{RIGHT}[openwhisk.namespaces._]\nupstream = \"ap\"\npath = \"/fn\"\n"),
+        format!(
+            "[server]\npublic_prefix = \"/api/v1/runs\"\n{RIGHT}[openwhisk.namespaces.a]\nupstream = \"app\"\n\
+             credentials = [\"hush\"]\nblocking_wait = \"2m\"\nconcurency = 3\n"
+        ),
         format!("route = 3\n{}", &RIGHT[..RIGHT.find("[[").unwrap()]),
         "[[route]]\nupstream = \"app\"\n".to_owned(),
         "[upstream.app]\n[[route]]\nupstream = \"app\"\nhost = \"a:80\"\n".to_owned(),
@@ -259,6 +273,36 @@ fn slow_calls_are_converted_only_where_the_file_says_when() {
         (Some(1500), OnSlow::GatewayTimeout, 0)
     );
     assert_eq!(read("convert_after = 20\n").0, Some(20_000));
+}
+
+#[test]
+fn a_namespace_is_a_route_of_its_own_with_the_defaults_of_routes() {
+    let text = "[upstream.app]\npeers = [\"a:1\"]\n[openwhisk.namespaces.one]\nupstream = \"app\"\n\
+                [openwhisk.namespaces.two]\nupstream = \"app\"\npath = \"/fn/{action}\"\ncredentials = [\"u:p\"]\n\
+                concurrency = 3\nwebhook = { schedule = \"cerebrium\" }\ncors = { origins = [\"*\"] }\n";
+    let config = Config::read(text, Path::new("")).unwrap();
+    assert!(config.routes.is_empty());
+    let names: Vec<_> = config
+        .all_routes()
+        .map(|route| route.name.as_str())
+        .collect();
+    assert_eq!(names, ["openwhisk/one", "openwhisk/two"]);
+    let [one, two] = &config.namespaces[..] else {
+        panic!("two namespaces");
+    };
+    assert_eq!(one.settings.concurrency, 100);
+    assert_eq!(one.settings.policy.response_grace_period.as_secs(), 900);
+    assert_eq!(one.settings.policy.webhook.schedule.len(), 8);
+    assert_eq!(one.path.of("p/a"), "/p/a");
+    assert_eq!(
+        (one.credentials.len(), one.blocking_wait.as_secs()),
+        (0, 30)
+    );
+    assert_eq!(two.settings.concurrency, 3);
+    assert_eq!(two.settings.policy.webhook.schedule.len(), 3);
+    assert!(two.settings.cors.is_some());
+    assert_eq!(two.path.of("p/a"), "/fn/p/a");
+    assert_eq!(two.credentials[0].reveal(), b"u:p");
 }
 
 #[test]

@@ -130,7 +130,7 @@ impl Inner {
     }
 
     /// The checks on a request that asks for a run, in the order of the contract.
-    fn check(
+    pub(super) fn check(
         &self,
         session: &ServerSession,
         settings: &RunSettings,

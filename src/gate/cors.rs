@@ -10,7 +10,8 @@ pub type Lines = Vec<(HeaderName, HeaderValue)>;
 
 /// What a page's script may read of our answers.
 const EXPOSED: &str = "location, retry-after, x-request-id, preference-applied, idempotent-replayed, raincheck-error, \
-    raincheck-run-id, raincheck-run-state, raincheck-run-reason, raincheck-upstream-status, raincheck-durability";
+    raincheck-run-id, raincheck-run-state, raincheck-run-reason, raincheck-upstream-status, raincheck-durability, \
+    x-openwhisk-activation-id";
 
 /// Whether `origin` (as browsers write it) is one that the route names; a `*` names nobody.
 pub fn names(cors: &Cors, origin: &[u8]) -> bool {

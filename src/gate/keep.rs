@@ -159,7 +159,7 @@ impl Inner {
         answer.send(session, reply.body, manner).await
     }
 
-    fn location(&self, id: RunId) -> Option<String> {
+    pub(super) fn location(&self, id: RunId) -> Option<String> {
         if self.public_prefix.is_empty() {
             return None;
         }
@@ -302,7 +302,7 @@ fn dialect_of(run: &Run, asked: &'static Dialect) -> &'static Dialect {
     named(&run.facts.dialect).unwrap_or(asked)
 }
 
-fn reused(settings: &RunSettings, first: RunId) -> Problem {
+pub(super) fn reused(settings: &RunSettings, first: RunId) -> Problem {
     let detail = format!(
         "The `{}` was sent before with another method, target or body; use a new key for a new request.",
         settings.idempotency_header

@@ -132,7 +132,7 @@ impl Answer {
 }
 
 /// Reads a bounded piece of what the client is still sending. Its failure is the client's end, which is what we want.
-async fn linger(session: &mut ServerSession) {
+pub async fn linger(session: &mut ServerSession) {
     if session.is_body_done() {
         return;
     }

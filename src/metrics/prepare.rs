@@ -23,7 +23,8 @@ const ATTEMPT_OUTCOMES: [&str; 9] = [
 ];
 
 /// Why a request for a run is refused on a known route.
-const REFUSALS: [Code; 12] = [
+const REFUSALS: [Code; 13] = [
+    Code::BadRequest,
     Code::UpgradeNotARun,
     Code::ConflictingTriggers,
     Code::RepeatedParameter,

@@ -13,6 +13,7 @@ use super::{
 
 mod cerebrium;
 pub mod openfaas;
+pub mod openwhisk;
 pub mod prefer;
 #[cfg(test)]
 mod tests;

@@ -6,11 +6,13 @@ use bytes::Bytes;
 
 use super::secret::Secret;
 
+pub mod json;
 pub mod path;
 pub mod preferences;
 pub mod query;
 pub mod request_head;
 mod response_head;
+pub mod utf8;
 
 pub use response_head::{InvalidHead, OF_THE_ORIGIN, ResponseHead};
 

@@ -23,9 +23,9 @@ pub struct Filter {
     pub since: Option<Timestamp>,
     /// Accepted then or earlier.
     pub until: Option<Timestamp>,
-    /// First started then or later.
+    /// First started then or later; one that never started counts from its acceptance.
     pub started_since: Option<Timestamp>,
-    /// First started then or earlier.
+    /// First started then or earlier; one that never started counts from its acceptance.
     pub started_until: Option<Timestamp>,
     /// A delivery in this state.
     pub delivery: Option<DeliveryState>,
@@ -50,6 +50,7 @@ impl Filter {
         };
         let delivery = run.delivery.as_ref();
         let accepted = Some(run.accepted_at);
+        let started = run.started_at.or(accepted);
         any(&self.states, Some(&run.state))
             && any(&self.reasons, run.reason.as_ref())
             && is(self.route.as_ref(), Some(&run.policy.route))
@@ -57,8 +58,8 @@ impl Filter {
             && is(self.dialect.as_ref(), Some(&run.facts.dialect))
             && after(accepted, self.since)
             && before(accepted, self.until)
-            && after(run.started_at, self.started_since)
-            && before(run.started_at, self.started_until)
+            && after(started, self.started_since)
+            && before(started, self.started_until)
             && self
                 .delivery
                 .is_none_or(|state| delivery.is_some_and(|delivery| delivery.state == state))

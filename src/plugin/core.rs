@@ -13,13 +13,13 @@ use tracing::warn;
 
 use super::clock;
 use crate::{
-    api::{AdminApp, AdminParts, PublicApi},
+    api::{AdminApp, AdminParts, OpenWhisk, PublicApi},
     config::Config,
     courier::{self, Courier, Links, SigningSecrets},
     executor::{self, Executor, Hosted, upstream::Pipeline},
     gate::{self, Gate},
     metrics::Metrics,
-    model::{secret::Secret, time::SharedClock},
+    model::{dialect::openwhisk, secret::Secret, time::SharedClock},
     store::{
         Store,
         sqlite::{self, Settings, SqliteStore},
@@ -42,6 +42,8 @@ pub struct Core {
     /// Where runs are looked at.
     pub api: PublicApi,
     admin: AdminParts,
+    /// The same as OpenWhisk's activations, and how they are made.
+    pub openwhisk: OpenWhisk,
     clock: SharedClock,
     executor: Executor,
     courier: Courier,
@@ -101,6 +103,10 @@ impl Core {
             let dialects = run.map(|run| run.dialects.iter().map(|dialect| dialect.name));
             metrics.prepare_route(&route.name, dialects);
         }
+        for namespace in &config.namespaces {
+            let dialects = [openwhisk::DIALECT.name].into_iter();
+            metrics.prepare_route(&namespace.route.name, Some(dialects));
+        }
         let store = open(&clock, &metrics)?;
         let courier = Courier::start(courier::Parts {
             store: store.clone(),
@@ -139,9 +145,12 @@ impl Core {
             lines: lines.clone(),
             clock: clock.clone(),
         };
+        let gate = Gate::new(parts, config);
+        let api = PublicApi::new(config, store.clone(), live, metrics.clone(), lines);
         Ok(Self {
-            gate: Gate::new(parts, config),
-            api: PublicApi::new(config, store.clone(), live, metrics.clone(), lines),
+            openwhisk: OpenWhisk::new(config, gate.clone(), &api),
+            gate,
+            api,
             admin,
             store,
             metrics,
@@ -209,7 +218,7 @@ impl Core {
 }
 
 fn lanes(config: &Config) -> impl Iterator<Item = (String, usize)> {
-    config.routes.iter().filter_map(|route| {
+    config.all_routes().filter_map(|route| {
         let run = route.run.as_ref()?;
         Some((route.name.clone(), run.concurrency))
     })
@@ -219,8 +228,7 @@ fn lanes(config: &Config) -> impl Iterator<Item = (String, usize)> {
 /// signed alike; else not at all, and a receiver that verifies refuses it until the route is back.
 fn signing_secrets(config: &Config) -> SigningSecrets {
     let of_routes: HashMap<String, Arc<[Secret]>> = config
-        .routes
-        .iter()
+        .all_routes()
         .filter_map(|route| {
             let secrets = &route.run.as_ref()?.webhook.signing_secrets;
             Some((route.name.clone(), secrets.as_slice().into()))

@@ -20,6 +20,7 @@ mod cors;
 mod delivery;
 mod dialect_cerebrium;
 mod dialect_openfaas;
+mod dialect_openwhisk;
 mod dialect_prefer;
 mod dialect_ubidots;
 mod disk_full;

@@ -71,7 +71,10 @@ pub(super) static NAME: Parameter = parameter(
 );
 pub(super) static DIALECT: Parameter = parameter(
     "dialect",
-    Kind::OneOf(|| dialect::ALL.iter().map(|dialect| dialect.name).collect()),
+    Kind::OneOf(|| {
+        let spoken = dialect::ALL.iter().map(|dialect| dialect.name);
+        spoken.chain([dialect::openwhisk::DIALECT.name]).collect()
+    }),
     "Runs that were asked for in this dialect.",
 );
 pub(super) static SINCE: Parameter = parameter(

@@ -21,10 +21,13 @@ pub(super) struct Shared<'a> {
     pub(super) upstreams: Option<&'a [Upstream]>,
 }
 
-/// All routes; none if there was none.
+/// All routes; none if there was none, and no namespace either.
 pub(super) fn read(root: &Section<'_>, shared: &Shared<'_>) -> Option<Vec<Route>> {
     let sections = root.list("route");
     if sections.is_empty() {
+        if root.has("openwhisk") && !root.has("route") {
+            return Some(Vec::new());
+        }
         if !root.has("route") {
             root.complain(
                 "route",
@@ -129,7 +132,7 @@ fn has_functions(path: &str) -> bool {
 }
 
 /// The upstream's name; empty where a host may leave it out.
-fn upstream(section: &Section<'_>, shared: &Shared<'_>) -> Option<String> {
+pub(super) fn upstream(section: &Section<'_>, shared: &Shared<'_>) -> Option<String> {
     if shared.reader == Reader::Host {
         return Some(section.optional("upstream", name).unwrap_or_default());
     }

@@ -24,9 +24,10 @@ pub(super) fn page(db: &Connection, names: &Names, filter: &Filter, page: Page) 
         query.first("rid < ?", before.key());
     }
     let wanted = page.limit.saturating_add(1);
+    let most = LIST_MAX.saturating_add(page.skip);
     let sql = format!(
         "SELECT {COLUMNS} FROM ({}) AS run {} LIMIT {wanted} OFFSET {}",
-        query.rows("*", LIST_MAX),
+        query.rows("*", most),
         query.conditions(),
         page.skip
     );
@@ -41,7 +42,7 @@ pub(super) fn page(db: &Connection, names: &Names, filter: &Filter, page: Page) 
         let next = runs.last().map(|run| run.id);
         return Ok(Listed { runs, next });
     }
-    let next = query.last_read(&snapshot)?;
+    let next = query.last_read(&snapshot, most)?;
     Ok(Listed { runs, next })
 }
 
@@ -118,10 +119,14 @@ impl Query {
             query.then.add("accepted <= ?", millis(until));
         }
         if let Some(since) = filter.started_since {
-            query.then.add("started >= ?", millis(since));
+            query
+                .then
+                .add("coalesce(started, accepted) >= ?", millis(since));
         }
         if let Some(until) = filter.started_until {
-            query.then.add("started <= ?", millis(until));
+            query
+                .then
+                .add("coalesce(started, accepted) <= ?", millis(until));
         }
         query.then.one_of("state", &RunState::ALL, &filter.states);
         query.then.one_of("reason", &Reason::ALL, &filter.reasons);
@@ -196,8 +201,8 @@ impl Query {
     }
 
     /// The last row that was read, if reading stopped at the bound.
-    fn last_read(&self, db: &Connection) -> Result<Option<RunId>> {
-        let sql = format!("{} OFFSET {}", self.rows("id", 1), LIST_MAX - 1);
+    fn last_read(&self, db: &Connection, most: usize) -> Result<Option<RunId>> {
+        let sql = format!("{} OFFSET {}", self.rows("id", 1), most - 1);
         let values: Vec<&dyn ToSql> = self.first.values.iter().map(|v| v as &dyn ToSql).collect();
         db.prepare_cached(&sql)?
             .query_row(&*values, |row| row.get(0).map(RunId::from_bytes))
