@@ -5,6 +5,7 @@ mod body;
 mod check;
 mod completions;
 mod demo;
+mod explain;
 mod follow;
 mod http;
 mod invoke;
@@ -75,6 +76,8 @@ enum Command {
     Completions(completions::Arguments),
     /// Show a run from the call to its signed webhook, in one process.
     Demo(demo::Arguments),
+    /// Say what would happen to a request, step by step; nothing is sent.
+    Explain(explain::Arguments),
     /// Ask for a run of a request, wait for it, and print its response.
     Invoke(Box<invoke::Arguments>),
     /// Receive webhooks: verify, print and answer what arrives.
@@ -95,6 +98,7 @@ impl Command {
             Self::Check(arguments) => check::run(&arguments, screen),
             Self::Completions(arguments) => completions::run(&arguments, screen),
             Self::Demo(arguments) => demo::run(&arguments, screen),
+            Self::Explain(arguments) => explain::run(&arguments, screen),
             Self::Invoke(arguments) => invoke::run(&arguments, screen),
             Self::Listen(arguments) => listen::run(&arguments, screen),
             Self::Man(arguments) => manual::run(&arguments, screen),

@@ -1,24 +1,19 @@
 //! How a request becomes a run: what a host's `request_filter` calls.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
-use ipnet::IpNet;
 use pingora::proxy::Session;
 
 use self::{
-    admission::{Admitted, Order},
+    admission::{Admitted, Order, Rules},
     intake::Refusal,
     respond::Manner,
 };
 use crate::{
-    config::{Config, Durability, Limits, RunSettings},
+    config::{Config, Durability, RunSettings},
     executor::{Executor, upstream::run_mark},
     metrics::Metrics,
-    model::{
-        address_guard::{AddressGuard, Rules},
-        problem::Problem,
-        time::SharedClock,
-    },
+    model::{problem::Problem, time::SharedClock},
     store::Store,
 };
 use budget::Budget;
@@ -36,6 +31,7 @@ mod keep;
 mod kept;
 mod origin;
 mod patience;
+pub mod rehearsal;
 pub mod respond;
 mod told;
 pub mod trigger;
@@ -86,12 +82,10 @@ pub struct Gate(Arc<Inner>);
 
 struct Inner {
     parts: Parts,
-    guard: AddressGuard,
-    limits: Limits,
+    rules: Rules,
     budget: Budget,
     public_prefix: String,
     public_url: String,
-    trusted_proxies: Vec<IpNet>,
     relaxed: bool,
 }
 
@@ -100,18 +94,10 @@ impl Gate {
     pub fn new(parts: Parts, config: &Config) -> Self {
         Self(Arc::new(Inner {
             parts,
-            guard: AddressGuard::new(Rules {
-                allow_networks: config.webhook.allow_networks.clone(),
-                allow_hosts: config.webhook.allow_hosts.clone(),
-                ports: config.webhook.ports.clone(),
-                https_only: config.webhook.https_only,
-                own_listeners: config.webhook.own_addresses.clone(),
-            }),
-            limits: config.limits.clone(),
+            rules: Rules::new(config),
             budget: Budget::new(config.limits.intake_memory),
             public_prefix: config.server.public_prefix.clone(),
             public_url: config.server.public_url.clone(),
-            trusted_proxies: config.server.trusted_proxies.clone(),
             relaxed: config.store.durability == Durability::Relaxed,
         }))
     }
@@ -190,14 +176,5 @@ impl Inner {
             errors: trigger::errors(&admission::head_of(session.req_header()), settings),
         };
         respond::problem(&mut session.downstream_session, problem, manner).await
-    }
-
-    fn trusts(&self, sender: Option<IpAddr>) -> bool {
-        sender.is_some_and(|ip| {
-            let ip = ip.to_canonical();
-            self.trusted_proxies
-                .iter()
-                .any(|network| network.contains(&ip))
-        })
     }
 }

@@ -37,6 +37,7 @@ use crate::{
 mod failure;
 mod forwarding;
 mod head;
+pub mod rehearsal;
 mod routes;
 pub mod traffic;
 pub mod upstream;

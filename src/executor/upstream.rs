@@ -3,7 +3,7 @@
 //! This folder alone knows Pingora's subrequests, which are called unstable: the version is pinned, and contract tests
 //! hold what is used of them.
 
-use std::{io, sync::Arc};
+use std::{io, net::SocketAddr, sync::Arc};
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -48,6 +48,12 @@ const ANY_HEAD: &[u8] = b"GET / HTTP/1.0\r\n\r\n";
 /// The mark of a run's own pass, if the session is one.
 pub fn run_mark(session: &Session) -> Option<&RunMark> {
     session.subrequest_ctx.as_ref()?.user_ctx()?.downcast_ref()
+}
+
+/// A caller's session that has sent this head and nothing else; none if the head is malformed.
+pub async fn session_of(head: Bytes, client: SocketAddr, tls: bool) -> Option<ServerSession> {
+    let mut session = ServerSession::new_http1(Box::new(Replay::new(head, Some(client), tls)));
+    session.read_request().await.ok()?.then_some(session)
 }
 
 /// A host's proxy, once more: with connections of its own.

@@ -1,8 +1,9 @@
 //! Whether a request asks for a run, and whether it may have one: every check that needs no body.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::{HeaderMap, HeaderName, Method, header};
+use ipnet::IpNet;
 use pingora::{http::RequestHeader, protocols::http::ServerSession};
 
 use super::{
@@ -13,8 +14,9 @@ use super::{
     trigger::{self, Asked},
 };
 use crate::{
-    config::{OnSlow, RunSettings},
+    config::{Config, Limits, OnSlow, RunSettings},
     model::{
+        address_guard::{self as guard, AddressGuard},
         dialect::{Dialect, Head, Place},
         problem::{Code, Problem},
     },
@@ -68,12 +70,46 @@ pub(super) struct Order {
     pub(super) passed_on: bool,
 }
 
-impl Inner {
+/// What requests are judged by: all of it is in the configuration.
+pub(super) struct Rules {
+    guard: AddressGuard,
+    pub(super) limits: Limits,
+    trusted_proxies: Vec<IpNet>,
+}
+
+/// What else counts, and is only known while the proxy runs.
+#[derive(Clone, Copy)]
+pub(super) struct House<'a> {
+    /// Our mark in `CDN-Loop`.
+    pub(super) loop_id: &'a str,
+    /// Whether a route takes another run.
+    pub(super) room: &'a dyn Fn(&str) -> Result<(), Problem>,
+}
+
+impl Rules {
+    /// Those of `config`.
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            guard: AddressGuard::new(guard::Rules {
+                allow_networks: config.webhook.allow_networks.clone(),
+                allow_hosts: config.webhook.allow_hosts.clone(),
+                ports: config.webhook.ports.clone(),
+                https_only: config.webhook.https_only,
+                own_listeners: config.webhook.own_addresses.clone(),
+            }),
+            limits: config.limits.clone(),
+            trusted_proxies: config.server.trusted_proxies.clone(),
+        }
+    }
+}
+
+impl Rules {
     /// Whether the request asks for a run, or may become one.
     pub(super) fn admit(
         &self,
-        session: &mut ServerSession,
+        session: &ServerSession,
         settings: &RunSettings,
+        house: House<'_>,
     ) -> Result<Admitted, Problem> {
         let upgrades = upgrades(session);
         let (dialect, place) = match trigger::asked(&head_of(session.req_header()), settings)? {
@@ -81,7 +117,7 @@ impl Inner {
             Asked::Nothing if trigger::is_preflight(&head_of(session.req_header())) => {
                 return Ok(Admitted::Pass);
             }
-            Asked::Nothing => return Ok(self.admit_plain(session, settings)),
+            Asked::Nothing => return Ok(self.admit_plain(session, settings, house)),
             Asked::Always(dialect) => (Some(dialect), None),
             Asked::Run(dialect) => (Some(dialect), Some(dialect.place)),
             Asked::Told => (None, None),
@@ -90,7 +126,7 @@ impl Inner {
             let detail = "An upgrade (WebSocket) or CONNECT cannot be a run; ask without the run's parameters.";
             return Err(Problem::new(Code::UpgradeNotARun, detail));
         }
-        let order = self.check(session, settings, dialect, place)?;
+        let order = self.check(session, settings, (dialect, place), house)?;
         let is_told = order.endpoint.is_some() || settings.webhook.endpoint.is_some();
         Ok(match order.patience {
             // Without a webhook, one that is answered in time need not be a run at all.
@@ -103,7 +139,12 @@ impl Inner {
     }
 
     /// A request that asks for no run: it becomes one only if its route converts slow ones.
-    fn admit_plain(&self, session: &ServerSession, settings: &RunSettings) -> Admitted {
+    fn admit_plain(
+        &self,
+        session: &ServerSession,
+        settings: &RunSettings,
+        house: House<'_>,
+    ) -> Admitted {
         let request = session.req_header();
         let Some(patience) = Patience::of_plain(&request.headers, settings) else {
             return Admitted::Pass;
@@ -113,7 +154,7 @@ impl Inner {
             place: None,
             function: Function::default(),
             endpoint: None,
-            depth: marks(&request.headers, &self.parts.store.identity().loop_id),
+            depth: marks(&request.headers, house.loop_id),
             key: None,
             expects_continue: expects_continue(&request.headers),
             length: declared_length(&request.headers),
@@ -134,8 +175,8 @@ impl Inner {
         &self,
         session: &ServerSession,
         settings: &RunSettings,
-        dialect: Option<&'static Dialect>,
-        place: Option<Place>,
+        (dialect, place): (Option<&'static Dialect>, Option<Place>),
+        house: House<'_>,
     ) -> Result<Order, Problem> {
         let request = session.req_header();
         let headers = &request.headers;
@@ -153,8 +194,8 @@ impl Inner {
             origin::check(headers, own(request, tls, trusted), settings.cors.as_ref())?;
         }
         let length = self.check_length(headers)?;
-        let depth = self.check_depth(headers)?;
-        self.check_room(&settings.policy.route)?;
+        let depth = self.check_depth(headers, house.loop_id)?;
+        (house.room)(&settings.policy.route)?;
         // A synchronous call's key is the application's own matter: its caller waits for the application's answer.
         let key = match dialect {
             Some(_) => idempotency::key_of(headers, &settings.idempotency_header)?,
@@ -202,8 +243,8 @@ impl Inner {
         Problem::new(Code::RequestTooLarge, detail)
     }
 
-    fn check_depth(&self, headers: &HeaderMap) -> Result<u32, Problem> {
-        let depth = marks(headers, &self.parts.store.identity().loop_id);
+    fn check_depth(&self, headers: &HeaderMap, loop_id: &str) -> Result<u32, Problem> {
+        let depth = marks(headers, loop_id);
         if depth > self.limits.max_depth {
             let detail = format!(
                 "The request has come through this proxy {depth} times already (`CDN-Loop`); at most {} are \
@@ -215,10 +256,59 @@ impl Inner {
         Ok(depth)
     }
 
+    /// Whether a request may become a run at all: what it is too large or too deep for is not worth watching.
+    fn may_convert(&self, order: &Order) -> bool {
+        order
+            .length
+            .is_none_or(|length| length <= self.limits.request_body)
+            && order.depth <= self.limits.max_depth
+    }
+
+    fn trusts(&self, sender: Option<IpAddr>) -> bool {
+        sender.is_some_and(|ip| {
+            let ip = ip.to_canonical();
+            self.trusted_proxies
+                .iter()
+                .any(|network| network.contains(&ip))
+        })
+    }
+}
+
+impl Inner {
+    /// Whether the request asks for a run, or may become one.
+    pub(super) fn admit(
+        &self,
+        session: &ServerSession,
+        settings: &RunSettings,
+    ) -> Result<Admitted, Problem> {
+        let room = |route: &str| self.check_room(route);
+        self.rules.admit(session, settings, self.house(&room))
+    }
+
+    /// The checks on an invocation, which asks by its path.
+    pub(super) fn check(
+        &self,
+        session: &ServerSession,
+        settings: &RunSettings,
+        dialect: &'static Dialect,
+    ) -> Result<Order, Problem> {
+        let asked = (Some(dialect), Some(dialect.place));
+        let room = |route: &str| self.check_room(route);
+        self.rules
+            .check(session, settings, asked, self.house(&room))
+    }
+
+    fn house<'a>(&'a self, room: &'a dyn Fn(&str) -> Result<(), Problem>) -> House<'a> {
+        House {
+            loop_id: &self.parts.store.identity().loop_id,
+            room,
+        }
+    }
+
     /// Whether the route and the store take another run.
     pub(super) fn check_room(&self, route: &str) -> Result<(), Problem> {
         let store = &self.parts.store;
-        let limit = self.limits.unfinished_runs;
+        let limit = self.rules.limits.unfinished_runs;
         if store.unfinished(route) >= limit {
             let detail = format!(
                 "The route has {limit} unfinished runs, as many as it may have (`limits.unfinished_runs`); try again later."

@@ -104,14 +104,6 @@ impl Inner {
         }
     }
 
-    /// Whether a request may become a run at all: what it is too large or too deep for is not worth watching.
-    pub(super) fn may_convert(&self, order: &Order) -> bool {
-        order
-            .length
-            .is_none_or(|length| length <= self.limits.request_body)
-            && order.depth <= self.limits.max_depth
-    }
-
     fn begin_to_keep(
         &self,
         session: &mut ServerSession,
@@ -128,7 +120,7 @@ impl Inner {
         let share = self.budget.take(room);
         let in_memory = if share.is_some() { INLINE_MAX } else { 0 };
         let writer = self.parts.store.spool().writer(in_memory);
-        Kept::new(Some(writer), share, self.limits.request_body)
+        Kept::new(Some(writer), share, self.rules.limits.request_body)
     }
 
     async fn follow(

@@ -100,12 +100,12 @@ impl Inner {
         writer: &mut BodyWriter,
         mut hash: Option<&mut Hash>,
     ) -> Result<(), Refusal> {
-        let end = Instant::now() + self.limits.body_timeout;
+        let end = Instant::now() + self.rules.limits.body_timeout;
         let mut length = 0;
         while let Some(piece) = self.piece(session, end).await? {
             length += piece.len() as u64;
-            if length > self.limits.request_body {
-                return Err(self.too_large(None).into());
+            if length > self.rules.limits.request_body {
+                return Err(self.rules.too_large(None).into());
             }
             if let Some(hash) = &mut hash {
                 hash.stream(&piece);
@@ -120,7 +120,7 @@ impl Inner {
         session: &mut ServerSession,
         end: Instant,
     ) -> Result<Option<Bytes>, Refusal> {
-        let idle = Instant::now() + self.limits.body_idle_timeout;
+        let idle = Instant::now() + self.rules.limits.body_idle_timeout;
         match timeout_at(idle.min(end), session.read_request_body()).await {
             Ok(Ok(piece)) => Ok(piece),
             Ok(Err(error)) => Err(match error.etype() {
@@ -141,8 +141,8 @@ impl Inner {
         let detail = format!(
             "The body came too slowly: at most {} may pass between two pieces (`limits.body_idle_timeout`), and {} \
              until its end (`limits.body_timeout`).",
-            humantime::format_duration(self.limits.body_idle_timeout),
-            humantime::format_duration(self.limits.body_timeout)
+            humantime::format_duration(self.rules.limits.body_idle_timeout),
+            humantime::format_duration(self.rules.limits.body_timeout)
         );
         Problem::new(Code::RequestTimeout, detail)
     }

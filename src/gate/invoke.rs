@@ -92,7 +92,7 @@ impl Inner {
         settings: &Arc<RunSettings>,
         invocation: Invocation<'_>,
     ) -> Result<Invoked, NotInvoked> {
-        let order = self.check(session, settings, Some(&DIALECT), Some(DIALECT.place))?;
+        let order = self.check(session, settings, &DIALECT)?;
         let mut taken = self
             .body(session, &order)
             .await

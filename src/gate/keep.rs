@@ -207,7 +207,7 @@ impl Stored {
     }
 }
 
-fn stored_head(
+pub(super) fn stored_head(
     request: &RequestHeader,
     settings: &RunSettings,
     order: &Order,

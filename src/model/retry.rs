@@ -190,13 +190,18 @@ pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
 
 /// Whether an attempt that may have reached the upstream may be repeated at all: the method and the route decide.
 pub fn may_repeat(run: &Run) -> bool {
+    repeats(run.policy.repeat, &run.facts.method, run.facts.has_key)
+}
+
+/// The same of a request that is no run yet: by its method, and whether it has an idempotency key.
+pub fn repeats(repeat: Repeat, method: &str, has_key: bool) -> bool {
     let idempotent = matches!(
-        run.facts.method.as_str(),
+        method,
         "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"
     );
-    match run.policy.repeat {
+    match repeat {
         Repeat::Idempotent => idempotent,
-        Repeat::WithKey => idempotent || run.facts.has_key,
+        Repeat::WithKey => idempotent || has_key,
         Repeat::Always => true,
         Repeat::Never => false,
     }

@@ -26,6 +26,7 @@ mod dialect_ubidots;
 mod disk_full;
 mod embedding;
 mod execution;
+mod explaining;
 mod foreign_pages;
 mod harness;
 mod http2;
