@@ -77,7 +77,7 @@ fn preflights_and_upgrades_pass_through() {
         let mut bytes = [0; 4];
         let read = answer.read(&mut bytes)?;
         answer.raw(&bytes[..read])?;
-        answer.close()
+        answer.until_closed()
     });
     let proxy = setup(&upstream).start();
     let preflight = Ask::new("OPTIONS", "/")
