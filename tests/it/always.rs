@@ -74,9 +74,6 @@ fn preflights_and_upgrades_pass_through() {
         answer.raw(
             "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
         )?;
-        let mut bytes = [0; 4];
-        let read = answer.read(&mut bytes)?;
-        answer.raw(&bytes[..read])?;
         answer.until_closed()
     });
     let proxy = setup(&upstream).start();
@@ -90,8 +87,6 @@ fn preflights_and_upgrades_pass_through() {
     wire.send("GET /ws HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n");
     let line = wire.head().0;
     assert_eq!(line.split(' ').nth(1), Some("101"), "{line}");
-    wire.send("ping");
-    assert_eq!(wire.bytes(4), b"ping");
     assert_eq!(proxy.metric("raincheck_runs_accepted_total", &[]), 0.0);
 
     let asked = Ask::get("/ws?async=true")
