@@ -435,6 +435,8 @@ pub struct Notices {
     pub runs: Notify,
     /// Deliveries that nobody holds.
     pub deliveries: PendingNotices,
+    /// Other processes have changed something, or have died: runs that are live here may have been cancelled.
+    pub others: Notify,
 }
 
 /// Why no run can be accepted.

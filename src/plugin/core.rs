@@ -22,7 +22,7 @@ use crate::{
     model::{secret::Secret, time::SharedClock},
     store::{
         Store,
-        sqlite::{self, Settings, SqliteStore},
+        sqlite::{self, Entry, Settings, SqliteStore},
     },
     worker::janitor,
 };
@@ -73,12 +73,21 @@ impl Core {
     /// # Errors
     /// Says what cannot be opened.
     pub fn open(config: &Config, runtime: Handle) -> Result<Self, OpenError> {
+        Self::enter(config, runtime, Entry::Alone)
+    }
+
+    /// [`Core::open`], if [`Entry::Beside`] though other processes are alive on the store.
+    ///
+    /// # Errors
+    /// As [`Core::open`].
+    pub fn enter(config: &Config, runtime: Handle, entry: Entry) -> Result<Self, OpenError> {
         Self::open_on(config, runtime, |clock, metrics| {
             let settings = Settings::new(&config.store, &config.server.public_prefix);
-            Ok(SqliteStore::open(
+            Ok(SqliteStore::enter(
                 settings,
                 clock.clone(),
                 Arc::new(metrics.clone()),
+                entry,
             )?)
         })
     }
