@@ -57,7 +57,7 @@ enum Command {
     Check(check::Arguments),
     /// Show a run from the call to its signed webhook, in one process.
     Demo(demo::Arguments),
-    /// Serve until SIGTERM or SIGINT.
+    /// Serve until SIGTERM or SIGINT, or take over from the process that does (--upgrade).
     Serve(serve::Arguments),
     /// Print the version.
     Version,

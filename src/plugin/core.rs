@@ -24,7 +24,7 @@ use crate::{
         Store,
         sqlite::{self, Entry, Settings, SqliteStore},
     },
-    worker::janitor,
+    worker::{janitor, others},
 };
 
 /// How long outcomes are waited for that cannot be recorded (a full disk); the next start finds those runs as they
@@ -158,11 +158,26 @@ impl Core {
         let (store, metrics) = (self.store.clone(), self.metrics.clone());
         let janitor = janitor::keep(store, metrics, self.rest.clone());
         self.tasks.spawn_on(janitor, &self.runtime);
+        let (store, live) = (self.store.clone(), self.executor.live().clone());
+        let others = others::heed(store, live, self.rest.clone());
+        self.tasks.spawn_on(others, &self.runtime);
+    }
+
+    /// How many attempts of runs are under way.
+    pub fn live_runs(&self) -> usize {
+        self.executor.live().len()
+    }
+
+    /// Takes up nothing new: queued runs and pending deliveries stay in the store, where another process finds them.
+    pub fn stop_claiming(&self) {
+        self.executor.stop_claiming();
+        self.courier.stop_claiming();
     }
 
     /// Takes up nothing new, and gives what is under way at most `limit`; queued work stays in the store. Returns as
     /// soon as nothing is left to wait for.
     pub async fn drain(&self, limit: Duration) {
+        self.stop_claiming();
         let end = Instant::now() + limit;
         if timeout_at(end + RECORDING, self.executor.drain(limit))
             .await
