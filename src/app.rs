@@ -26,7 +26,10 @@ use crate::{
     config::Config,
     plugin::{Core, OpenError},
     proxy::traffic::InFlight,
-    store::{Store, sqlite::Entry},
+    store::{
+        Store,
+        sqlite::{Entry, SqliteStore},
+    },
     worker::readiness::Readiness,
 };
 
@@ -75,6 +78,8 @@ pub struct Running {
 /// # Errors
 /// Says what cannot be opened, and where.
 pub async fn start(config: Config) -> Result<Running, StartError> {
+    // Who has the store has the addresses too: the store says which process it is.
+    SqliteStore::must_be_free(&config.store.path)?;
     start_on(config, Core::open).await
 }
 

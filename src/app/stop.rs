@@ -47,6 +47,7 @@ impl Running {
     /// for [`Running::stop`]; otherwise [`Running::end`] comes next.
     pub async fn finish(&self) {
         self.readiness.advance(Phase::Draining);
+        self.in_flight.be_the_last();
         self.core.stop_claiming();
         self.connections.open.close();
         info!(

@@ -22,7 +22,11 @@ mod slot;
 mod store;
 mod transaction;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 
@@ -91,6 +95,14 @@ impl std::fmt::Debug for SqliteStore {
 }
 
 impl SqliteStore {
+    /// Asks whether no other process is alive on the store in `folder`, before anything else is tried.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`] names the process.
+    pub fn must_be_free(folder: &Path) -> Result<(), OpenError> {
+        open::must_be_free(folder)
+    }
+
     /// Opens the store, or makes a new one, and recovers what dead processes held. Blocks while it reads.
     ///
     /// # Errors

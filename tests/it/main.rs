@@ -30,5 +30,7 @@ mod staying_open;
 mod stopping;
 mod store_files;
 mod told;
+mod upgrade;
+mod upgrade_trouble;
 mod webhook_endpoint;
 mod what_goes_upstream;

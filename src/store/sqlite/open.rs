@@ -128,19 +128,8 @@ pub(super) fn open(
         return Err(OpenError::OldSqlite { found });
     }
     make_folder(folder)?;
-    let (slot, beside_others) = Slot::take(folder, entry).map_err(|error| match error {
-        SlotError::InUse { pid } => OpenError::InUse {
-            path: folder.to_owned(),
-            pid,
-        },
-        SlotError::Crowded => OpenError::Crowded {
-            path: folder.to_owned(),
-        },
-        SlotError::Io(source) => OpenError::Io {
-            path: folder.to_owned(),
-            source,
-        },
-    })?;
+    let (slot, beside_others) =
+        Slot::take(folder, entry).map_err(|error| refused(folder, error))?;
     let spool = folder.join("spool");
     make_folder(&spool)?;
     let file = folder.join("runs.db");
@@ -158,6 +147,20 @@ pub(super) fn open(
         identity,
         high,
     })
+}
+
+/// Whether no process is alive on the store in `folder`: what [`Entry::Alone`] asks for.
+pub(super) fn must_be_free(folder: &Path) -> Result<(), OpenError> {
+    Slot::all_free(folder).map_err(|error| refused(folder, error))
+}
+
+fn refused(folder: &Path, error: SlotError) -> OpenError {
+    let path = folder.to_owned();
+    match error {
+        SlotError::InUse { pid } => OpenError::InUse { path, pid },
+        SlotError::Crowded => OpenError::Crowded { path },
+        SlotError::Io(source) => OpenError::Io { path, source },
+    }
 }
 
 /// What a failure of SQLite means to whoever opens the store.

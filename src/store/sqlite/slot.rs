@@ -66,6 +66,18 @@ impl Slot {
         Ok((slot, !others.is_empty()))
     }
 
+    /// Whether no process is alive on the store; says which otherwise. Nothing is created.
+    pub(super) fn all_free(folder: &Path) -> Result<(), SlotError> {
+        for number in 0..SLOTS {
+            if folder.join(file_name(number)).exists()
+                && let Err(pid) = Self::lock(folder, number).map_err(SlotError::Io)?
+            {
+                return Err(SlotError::InUse { pid });
+            }
+        }
+        Ok(())
+    }
+
     /// A slot that no living process has; none if one has it.
     pub(super) fn of_dead(folder: &Path, number: u8) -> io::Result<Option<Self>> {
         Self::lock(folder, number).map(Result::ok)
@@ -79,7 +91,7 @@ impl Slot {
             .create(true)
             .truncate(false)
             .mode(0o600)
-            .open(folder.join(format!("slot-{number}.lock")))?;
+            .open(folder.join(file_name(number)))?;
         match file.try_lock() {
             Ok(()) => Ok(Ok(Self { number, lock: file })),
             Err(TryLockError::Error(error)) => Err(error),
@@ -96,4 +108,8 @@ impl Slot {
         self.lock.rewind()?;
         writeln!(self.lock, "{}", std::process::id())
     }
+}
+
+fn file_name(number: u8) -> String {
+    format!("slot-{number}.lock")
 }

@@ -5,8 +5,6 @@ mod opening;
 mod pair;
 mod trouble;
 
-use std::path::Path;
-
 use proptest::{prelude::*, test_runner::Config};
 use tempfile::TempDir;
 
