@@ -186,3 +186,37 @@ impl<A: ServerApp + Send + Sync + 'static> ServerApp for Counted<A> {
         self.app.cleanup().await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn offered(configured: &str) -> Offered {
+        Offered {
+            configured: configured.into(),
+            socket: TcpListener::bind("127.0.0.1:0").unwrap(),
+        }
+    }
+
+    #[test]
+    fn an_inherited_socket_is_found_as_written_or_by_where_it_listens_and_taken_once() {
+        let (one, other) = (offered("127.0.0.1:0"), offered("here"));
+        let address = |one: &Offered| one.socket.local_addr().unwrap();
+        let (first, second) = (address(&one), address(&other));
+        let mut inherited = Inherited(vec![other, one]);
+        let taken = Bound::open("127.0.0.1:0", &mut inherited).unwrap();
+        assert_eq!(taken.address(), first);
+        let taken = Bound::open(&second.to_string(), &mut inherited).unwrap();
+        assert_eq!(taken.address(), second);
+        let new = Bound::open("127.0.0.1:0", &mut inherited).unwrap();
+        assert!(![first, second].contains(&new.address()));
+    }
+
+    #[test]
+    fn an_inherited_socket_is_not_taken_for_another_address() {
+        let mut inherited = Inherited(vec![offered("a")]);
+        assert!(inherited.take("127.0.0.1:1").is_none());
+        assert!(inherited.take("not an address").is_none());
+        assert_eq!(inherited.0.len(), 1);
+    }
+}

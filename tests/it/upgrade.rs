@@ -12,8 +12,8 @@ use std::{
 use rustix::process::Signal;
 
 use crate::harness::{
-    Ask, Gate, Raincheck, RunHandle, Server, Setup, Wire, assert_balanced, encoded, eventually,
-    free_port, try_get,
+    Ask, Gate, PROGRAM, Raincheck, RunHandle, Server, Setup, Wire, assert_balanced, encoded,
+    eventually, free_port, try_get,
 };
 
 /// Requests of each kind before and after the upgrade.
@@ -279,4 +279,102 @@ fn without_a_running_process_an_upgrade_is_an_ordinary_start() {
     proxy.terminate();
     assert_eq!(proxy.wait().code(), Some(0));
     assert!(!proxy.store_folder().join("upgrade.sock").exists());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn http2_clients_are_told_to_go_and_lose_nothing() {
+    let gate = Gate::shut();
+    let wait = gate.clone();
+    let upstream = Server::new(move |seen, answer| {
+        if seen.target == "/slow" {
+            wait.wait();
+        }
+        answer.ok(&seen.target)
+    });
+    let crate::http2::Tls { setup, client } = crate::http2::tls(&upstream);
+    let mut proxy = setup.start_unkept();
+    let base = format!("https://localhost:{}", proxy.public().port());
+    let get = move |target: String| {
+        let request = client.get(format!("{base}{target}"));
+        async move {
+            request
+                .send()
+                .await
+                .expect("answer")
+                .text()
+                .await
+                .expect("body")
+        }
+    };
+    assert_eq!(get("/0".into()).await, "/0");
+    let slow = tokio::spawn(get("/slow".into()));
+    upstream.wait_for(2);
+    let over = std::sync::Arc::new(AtomicBool::new(false));
+    let asking = tokio::spawn({
+        let (get, over) = (get.clone(), over.clone());
+        async move {
+            let mut n = 0;
+            while !over.load(Ordering::SeqCst) {
+                n += 1;
+                assert_eq!(get(format!("/{n}")).await, format!("/{n}"));
+            }
+            n
+        }
+    });
+    let mut older = tokio::task::block_in_place(|| proxy.upgrade());
+    let before = upstream.seen().len();
+    tokio::task::block_in_place(|| upstream.wait_for(before + 50));
+    over.store(true, Ordering::SeqCst);
+    let asked = asking.await.expect("asked");
+    assert!(older.is_running());
+    gate.open();
+    assert_eq!(slow.await.expect("slow"), "/slow");
+    // With its last answer the connection is over: nothing idles.
+    let ended = tokio::task::block_in_place(|| older.wait());
+    assert_eq!(ended.code(), Some(0));
+    assert_eq!(upstream.seen().len(), asked + 2);
+}
+
+#[test]
+fn systemd_is_told_of_the_main_process() {
+    let upstream = Server::fixed(200, "");
+    let mut proxy = Setup::new(&upstream).start();
+    proxy.terminate();
+    proxy.wait();
+    let socket = proxy.folder().join("notify");
+    let systemd = std::os::unix::net::UnixDatagram::bind(&socket).expect("bind");
+    let told = || {
+        let mut text = [0; 256];
+        let length = systemd.recv(&mut text).expect("a word");
+        String::from_utf8_lossy(&text[..length]).into_owned()
+    };
+    let mut old = std::process::Command::new(PROGRAM)
+        .args(["serve", "--config"])
+        .arg(proxy.config_file())
+        .current_dir(proxy.folder())
+        .env("NOTIFY_SOCKET", &socket)
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("start");
+    let signal = |pid: u32, signal| {
+        let pid = i32::try_from(pid).ok();
+        let pid = pid.and_then(rustix::process::Pid::from_raw).expect("pid");
+        rustix::process::kill_process(pid, signal).expect("signal");
+    };
+    assert_eq!(told(), "READY=1");
+    signal(old.id(), Signal::QUIT);
+    let main = told();
+    let newer: u32 = main
+        .strip_prefix("MAINPID=")
+        .and_then(|pid| pid.parse().ok())
+        .expect("MAINPID");
+    assert_eq!(told(), "READY=1");
+    assert_eq!(old.wait().expect("wait").code(), Some(0));
+    signal(newer, Signal::TERM);
+    assert_eq!(told(), "STOPPING=1");
+    eventually("its end", || {
+        std::net::TcpStream::connect(proxy.public())
+            .is_err()
+            .then_some(())
+    });
 }

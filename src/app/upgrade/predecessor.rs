@@ -57,6 +57,11 @@ impl Predecessor {
                 warn!("the older process died while it handed over");
                 Ok(())
             }
+            // It has been told, and stops accepting as soon as it reads that: until then both serve.
+            Err(UpgradeError::Failed(error)) if error.kind() == io::ErrorKind::TimedOut => {
+                warn!("the older process has not said that it accepts nothing more");
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     }
