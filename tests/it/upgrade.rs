@@ -223,6 +223,17 @@ fn sigquit_starts_the_new_process() {
 }
 
 #[test]
+fn a_new_process_that_somebody_starts_along_with_sigquit_is_the_one() {
+    let upstream = Server::fixed(200, "here");
+    let mut proxy = Setup::new(&upstream).start();
+    proxy.signal(Signal::QUIT);
+    let mut older = proxy.upgrade();
+    assert_eq!(older.wait().code(), Some(0));
+    assert_eq!(proxy.get("/").text(), "here");
+    assert_eq!(proxy.log().matches("raincheck starts").count(), 2);
+}
+
+#[test]
 fn a_listener_that_is_no_longer_configured_is_closed_and_a_new_one_opened() {
     let upstream = Server::fixed(200, "here");
     let mut proxy = Setup::new(&upstream).start();
@@ -307,10 +318,11 @@ async fn http2_clients_are_told_to_go_and_lose_nothing() {
         }
     };
     assert_eq!(get("/0".into()).await, "/0");
-    let slow = tokio::spawn(get("/slow".into()));
+    let tasks = tokio_util::task::TaskTracker::new();
+    let slow = tasks.spawn(get("/slow".into()));
     upstream.wait_for(2);
     let over = std::sync::Arc::new(AtomicBool::new(false));
-    let asking = tokio::spawn({
+    let asking = tasks.spawn({
         let (get, over) = (get.clone(), over.clone());
         async move {
             let mut n = 0;

@@ -67,7 +67,7 @@ impl Door {
         loop {
             let line = self.next().await;
             let pid = line.pid;
-            info!(pid, "a new process takes over");
+            info!(pid, "a new process comes to take over");
             self.busy.store(true, Ordering::Relaxed);
             let handed = self
                 .while_others_are_refused(pid, self.hand_over(line))

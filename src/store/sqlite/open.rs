@@ -28,7 +28,7 @@ const OLDEST_SQLITE: i32 = 3_051_003;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has it.
-    #[error("the store {path} is in use by {}; stop that process first, or give this one another store.path", process(.pid))]
+    #[error("the store {path} is in use by {}; stop that process first, take over from it with --upgrade, or give this one another store.path", process(.pid))]
     InUse {
         /// The folder.
         path: PathBuf,

@@ -48,6 +48,10 @@ impl Slot {
         let mut free = None;
         let mut others = Vec::new();
         for number in 0..SLOTS {
+            // A file that was never made is nobody's.
+            if free.is_some() && !folder.join(file_name(number)).exists() {
+                continue;
+            }
             match Self::lock(folder, number).map_err(SlotError::Io)? {
                 Ok(slot) => free = free.or(Some(slot)),
                 Err(pid) => others.push(pid),
