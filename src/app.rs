@@ -1,19 +1,35 @@
 //! The wiring: from a configuration to a running proxy, in the order in which it starts; `stop` has the way back.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use tokio::{
     runtime::{Handle, Runtime},
     sync::watch,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::warn;
 
-use self::{assembly::Assembly, faces::Sockets};
+use self::{
+    assembly::Assembly,
+    faces::Sockets,
+    listen::{Connections, Inherited},
+    upgrade::{Door, Offered, Predecessor},
+};
 use crate::{
     config::Config,
     plugin::{Core, OpenError},
     proxy::traffic::InFlight,
-    store::Store,
+    store::{
+        Store,
+        sqlite::{Entry, SqliteStore},
+    },
     worker::readiness::Readiness,
 };
 
@@ -26,10 +42,13 @@ pub mod logs;
 pub mod signals;
 mod start_error;
 mod stop;
+pub mod systemd;
 #[cfg(test)]
 mod tests;
+mod upgrade;
 
 pub use start_error::StartError;
+pub use upgrade::UpgradeError;
 
 /// A proxy that runs. Dropped without [`Running::stop`] it ends at once, as by a crash.
 pub struct Running {
@@ -40,9 +59,15 @@ pub struct Running {
     core: Core,
     readiness: Arc<Readiness>,
     in_flight: Arc<InFlight>,
+    connections: Connections,
+    /// The listening sockets for a newer process.
+    offered: io::Result<Vec<Offered>>,
+    store_folder: PathBuf,
     /// True closes the application's listeners.
     close: watch::Sender<bool>,
-    /// Ends what is done from time to time, and the admin listener.
+    /// True closes the admin listener.
+    close_admin: watch::Sender<bool>,
+    /// Ends what is done from time to time.
     rest: CancellationToken,
     tasks: TaskTracker,
     runtimes: Runtimes,
@@ -53,7 +78,27 @@ pub struct Running {
 /// # Errors
 /// Says what cannot be opened, and where.
 pub async fn start(config: Config) -> Result<Running, StartError> {
+    // Who has the store has the addresses too: the store says which process it is.
+    SqliteStore::must_be_free(&config.store.path)?;
     start_on(config, Core::open).await
+}
+
+/// Starts a proxy in the place of the one that runs on the same store: takes its listening sockets, and when all of them
+/// are served here, the other one accepts nothing more and finishes what it has. Without one it is an ordinary start;
+/// on the store others may still finish what they have.
+///
+/// # Errors
+/// As [`start`]; nothing has changed for the running proxy then.
+pub async fn upgrade(config: Config) -> Result<Running, StartError> {
+    let beside = |config: &Config, runtime| Core::enter(config, runtime, Entry::Beside);
+    match Predecessor::find(&config.store.path).await? {
+        None => begin(config, Inherited::default(), beside).await,
+        Some((predecessor, sockets)) => {
+            let running = begin(config, Inherited(sockets), beside).await?;
+            predecessor.relieve().await?;
+            Ok(running)
+        }
+    }
 }
 
 /// [`start`] on a core of one's own: for benches, which compare stores behind the same gate.
@@ -62,13 +107,21 @@ pub async fn start(config: Config) -> Result<Running, StartError> {
 /// As [`start`].
 #[doc(hidden)]
 pub async fn start_on(
+    config: Config,
+    open: impl FnOnce(&Config, Handle) -> Result<Core, OpenError>,
+) -> Result<Running, StartError> {
+    begin(config, Inherited::default(), open).await
+}
+
+async fn begin(
     mut config: Config,
+    inherited: Inherited,
     open: impl FnOnce(&Config, Handle) -> Result<Core, OpenError>,
 ) -> Result<Running, StartError> {
     files::raise_limit();
     // One TLS provider for both sides; a second start in a process finds it installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let sockets = Sockets::bind(&config)?;
+    let sockets = Sockets::open(&config, inherited)?;
     let own = sockets.own().map(|address| (address.ip(), address.port()));
     config.webhook.own_addresses.extend(own);
     let runtimes = Runtimes::new(config.server.threads)?;
@@ -92,10 +145,48 @@ impl Running {
         self.admin
     }
 
+    /// Waits for a new process that takes over, from the moment that it is called. When that is done nothing more is
+    /// accepted here, and [`Running::finish`] comes next.
+    pub fn wait_for_successor(&mut self) -> Successor<impl Future<Output = ()> + use<>> {
+        let offered = std::mem::replace(&mut self.offered, Ok(Vec::new()));
+        let door = offered.and_then(|offered| Door::open(&self.store_folder, offered));
+        let (close, close_admin) = (self.close.clone(), self.close_admin.clone());
+        let leave = move |pid: Option<u32>| {
+            close.send_replace(true);
+            close_admin.send_replace(true);
+            if let Some(pid) = pid {
+                systemd::notify(&format!("MAINPID={pid}"));
+            }
+        };
+        let starting = door.as_ref().map(Door::busy).unwrap_or_default();
+        let taken_over = async move {
+            match door {
+                Ok(door) => door.taken(leave).await,
+                Err(error) => {
+                    warn!(%error, "this process cannot hand over to a newer one");
+                    std::future::pending().await
+                }
+            }
+        };
+        Successor {
+            taken_over,
+            starting,
+        }
+    }
+
     /// Where the runs are.
     pub fn store(&self) -> &Arc<dyn Store> {
         &self.core.store
     }
+}
+
+/// What is known of the process that comes next.
+#[derive(Debug)]
+pub struct Successor<F> {
+    /// Resolves when it has taken over. Dropped before, nothing is handed over.
+    pub taken_over: F,
+    /// Whether it is starting at this moment.
+    pub starting: Arc<AtomicBool>,
 }
 
 /// The threads. Dropped, they end what they do.

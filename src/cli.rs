@@ -86,7 +86,7 @@ enum Command {
     Man(manual::Arguments),
     /// Look at runs and act on them, by the admin listener.
     Runs(Box<runs::Arguments>),
-    /// Serve until SIGTERM or SIGINT.
+    /// Serve until SIGTERM or SIGINT, or take over from the process that does (--upgrade).
     Serve(serve::Arguments),
     /// Print the version.
     Version,

@@ -19,6 +19,7 @@ use crate::{
     api::AdminApp,
     config::{self, Config, RunSettings},
     executor::upstream::run_mark,
+    store::sqlite::Entry,
     worker::readiness::{Phase, Readiness},
 };
 pub use core::{Core, OpenError};
@@ -47,6 +48,19 @@ impl Raincheck {
     /// # Errors
     /// Says what cannot be opened, and what to do.
     pub fn open(config: &Config) -> Result<Self, OpenError> {
+        Self::enter(config, Entry::Alone)
+    }
+
+    /// [`Raincheck::open`] while another process of the host may still be alive on the store: for a host that is
+    /// upgraded as Pingora does it. The runs of each stay its own; what a dead one leaves is taken over.
+    ///
+    /// # Errors
+    /// As [`Raincheck::open`].
+    pub fn open_beside(config: &Config) -> Result<Self, OpenError> {
+        Self::enter(config, Entry::Beside)
+    }
+
+    fn enter(config: &Config, entry: Entry) -> Result<Self, OpenError> {
         // An error only says that a provider is installed already.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -60,7 +74,7 @@ impl Raincheck {
             Some((route.name.clone(), Arc::clone(settings)))
         });
         Ok(Self(Arc::new(Inner {
-            core: Core::open(config, runtime.handle().clone())?,
+            core: Core::enter(config, runtime.handle().clone(), entry)?,
             routes: routes.collect(),
             admin: config.admin.clone(),
             readiness: Arc::new(Readiness::default()),

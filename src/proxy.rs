@@ -274,11 +274,14 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         response: &mut ResponseHeader,
         _ctx: &mut Ctx,
     ) -> pingora::Result<()> {
         forwarding::strip_response(response);
+        if self.0.parts.in_flight.are_last() && mark(session).is_none() {
+            session.set_keepalive(None);
+        }
         Ok(())
     }
 

@@ -444,6 +444,8 @@ pub struct Notices {
     pub deliveries: PendingNotices,
     /// A run has changed, for those who wait for it.
     pub changes: Changes,
+    /// Other processes have changed something, or have died: runs that are live here may have been cancelled.
+    pub others: Notify,
 }
 
 /// Why no run can be accepted.

@@ -4,4 +4,5 @@ pub mod ended;
 pub mod handoff;
 pub mod janitor;
 pub mod live;
+pub mod others;
 pub mod readiness;

@@ -10,10 +10,9 @@ use tracing::info;
 use super::{
     Running, Runtimes, StartError,
     faces::Sockets,
-    listen::{Bound, Face},
+    listen::{Connections, Face},
 };
 use crate::{
-    api::AdminApp,
     config::{Config, Route},
     executor::Hosted,
     plugin::Core,
@@ -48,7 +47,9 @@ impl Assembly {
             upstream_keepalive_pool_size: POOL,
             ..ServerConf::default()
         });
-        let faces = sockets.into_faces(&conf, &proxy)?;
+        let offered = sockets.offer();
+        let connections = Connections::default();
+        let faces = sockets.into_faces(&conf, &proxy, &connections)?;
         let resolved = upstreams.values().map(|upstream| upstream.resolve());
         futures::future::join_all(resolved).await;
         let (close, closed) = watch::channel(false);
@@ -63,8 +64,10 @@ impl Assembly {
             tasks.spawn_on(face.serve(closed.clone()), self.runtimes.front());
         }
         let admin_app = self.core.admin_app(Arc::clone(&readiness));
-        let served = serve_admin(admin_app, faces.admin, rest.clone());
-        tasks.spawn_on(served, self.runtimes.back());
+        let mut face = Face::new("admin", admin_app, &connections);
+        face.add(faces.admin, None);
+        let (close_admin, closed) = watch::channel(false);
+        tasks.spawn_on(face.serve(closed), self.runtimes.back());
         readiness.advance(Phase::Ready);
         info!(?listeners, %admin, "ready");
         Ok(Running {
@@ -75,7 +78,11 @@ impl Assembly {
             core: self.core,
             readiness,
             in_flight,
+            offered,
+            store_folder: self.config.store.path,
+            connections,
             close,
+            close_admin,
             rest,
             tasks,
             runtimes: self.runtimes,
@@ -116,16 +123,5 @@ impl Assembly {
             trusted: self.config.server.trusted_proxies.clone(),
             public_prefix: self.config.server.public_prefix.clone(),
         })
-    }
-}
-
-/// The admin listener is open to the end: it tells that the proxy drains.
-async fn serve_admin(app: AdminApp, socket: Bound, rest: CancellationToken) {
-    let mut face = Face::new("admin", app);
-    face.add(socket, None);
-    let (_close, closed) = watch::channel(false);
-    tokio::select! {
-        () = face.serve(closed) => {}
-        () = rest.cancelled() => {}
     }
 }

@@ -1,6 +1,6 @@
 //! What listens: the application's listeners and the admin listener, and the HTTP settings of each.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use pingora::{
     apps::HttpServerOptions,
@@ -11,7 +11,8 @@ use pingora::{
 
 use super::{
     StartError, certificates,
-    listen::{BindError, Bound, Face},
+    listen::{BindError, Bound, Connections, Face, Inherited},
+    upgrade::Offered,
 };
 use crate::{
     config::{Config, Listener},
@@ -41,15 +42,22 @@ pub(super) struct Sockets {
 }
 
 impl Sockets {
-    /// Opens them.
-    pub(super) fn bind(config: &Config) -> Result<Self, BindError> {
+    /// Opens them, or takes them from those that were inherited.
+    pub(super) fn open(config: &Config, mut inherited: Inherited) -> Result<Self, BindError> {
+        let mut bound = |address: &str| Bound::open(address, &mut inherited);
         let listeners = config
             .listeners
             .iter()
-            .map(|listener| Ok((listener.clone(), Bound::bind(&listener.address)?)))
+            .map(|listener| Ok((listener.clone(), bound(&listener.address)?)))
             .collect::<Result<_, BindError>>()?;
-        let admin = Bound::bind(&config.admin.address)?;
+        let admin = bound(&config.admin.address)?;
         Ok(Self { listeners, admin })
+    }
+
+    /// All of them once more, for a newer process.
+    pub(super) fn offer(&self) -> io::Result<Vec<Offered>> {
+        let listeners = self.listeners.iter().map(|(_, bound)| bound);
+        listeners.chain([&self.admin]).map(Bound::offer).collect()
     }
 
     /// Where the application's listeners are.
@@ -70,9 +78,11 @@ impl Sockets {
         self,
         conf: &Arc<ServerConf>,
         proxy: &Proxy,
+        connections: &Connections,
     ) -> Result<Faces, StartError> {
-        let mut plain = Face::new("listeners", configured(conf, proxy, false));
-        let mut h2c = Face::new("h2c listeners", configured(conf, proxy, true));
+        let face = |name, h2c| Face::new(name, configured(conf, proxy, h2c), connections);
+        let mut plain = face("listeners", false);
+        let mut h2c = face("h2c listeners", true);
         for (listener, socket) in self.listeners {
             let tls = listener.tls.as_ref().map(certificates::settings);
             let face = if listener.h2c { &mut h2c } else { &mut plain };

@@ -1,14 +1,37 @@
-//! What ends the process: SIGTERM and SIGINT, the first gently, the second at once.
+//! The signals that a running proxy heeds.
 
 use std::io;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{self, SignalKind};
 
-/// The signals that end the process, from the moment that this is made.
+/// A signal that came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signal {
+    /// SIGTERM: stop, gently.
+    Terminate,
+    /// SIGINT: the same, from a terminal.
+    Interrupt,
+    /// SIGQUIT: hand over to a new process.
+    Quit,
+}
+
+impl Signal {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Terminate => "SIGTERM",
+            Self::Interrupt => "SIGINT",
+            Self::Quit => "SIGQUIT",
+        }
+    }
+}
+
+/// The signals, from the moment that this is made.
 #[derive(Debug)]
 pub struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+    quit: unix::Signal,
 }
 
 impl Signals {
@@ -18,16 +41,28 @@ impl Signals {
     /// When the system does not let us.
     pub fn catch() -> io::Result<Self> {
         Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
+            terminate: unix::signal(SignalKind::terminate())?,
+            interrupt: unix::signal(SignalKind::interrupt())?,
+            quit: unix::signal(SignalKind::quit())?,
         })
     }
 
-    /// The next one, by its name.
-    pub async fn next(&mut self) -> &'static str {
+    /// The next one.
+    pub async fn next(&mut self) -> Signal {
         tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => Signal::Terminate,
+            _ = self.interrupt.recv() => Signal::Interrupt,
+            _ = self.quit.recv() => Signal::Quit,
+        }
+    }
+
+    /// The next one that ends the process; others are of no use any more.
+    pub async fn next_to_end(&mut self) -> Signal {
+        loop {
+            match self.next().await {
+                Signal::Quit => {}
+                end @ (Signal::Terminate | Signal::Interrupt) => return end,
+            }
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use super::{certificates::CertificateError, listen::BindError};
+use super::{certificates::CertificateError, listen::BindError, upgrade::UpgradeError};
 use crate::{courier, plugin::OpenError, proxy::upstream::CaError};
 
 /// A proxy cannot start.
@@ -11,6 +11,9 @@ pub enum StartError {
     /// A listener cannot be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The running process does not hand over.
+    #[error(transparent)]
+    Upgrade(#[from] UpgradeError),
     /// A listener's certificate cannot be used.
     #[error(transparent)]
     Certificate(#[from] CertificateError),

@@ -2,24 +2,34 @@
 
 use std::time::Duration;
 
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tracing::{info, warn};
 
 use super::Running;
 use crate::worker::readiness::Phase;
 
-/// How long listeners that are closed may take to let go.
+/// How long listeners and connections that are closed may take to let go.
 const LISTENERS: Duration = Duration::from_secs(1);
+/// After a hand-over: how long connections that were just accepted may be without a trace (TLS).
+const HANDSHAKES: Duration = Duration::from_secs(2);
+/// After a hand-over: how long a connection may wait for a last request. (Pingora closes an idle one after 60 s.)
+const IDLE: Duration = Duration::from_secs(65);
+/// After a hand-over: longer than any run may take.
+const ANY_RUN: Duration = Duration::from_secs(24 * 3600);
 
 impl Running {
     /// Stops: not ready at once; after `server.shutdown_delay` nothing new is taken; requests and runs under way get
     /// `server.drain_timeout`; queued work stays in the store. Returns as soon as nothing is left to wait for.
-    pub async fn stop(self) {
+    pub async fn stop(mut self) {
         self.readiness.advance(Phase::Draining);
-        info!(delay = ?self.shutdown_delay, "stopping");
-        tokio::time::sleep(self.shutdown_delay).await;
+        if !*self.close.borrow() {
+            info!(delay = ?self.shutdown_delay, "stopping");
+            sleep(self.shutdown_delay).await;
+        }
         let end = Instant::now() + self.drain_timeout;
+        self.offered = Ok(Vec::new());
         self.close.send_replace(true);
+        self.connections.close_idle.cancel();
         let (requests, ()) = tokio::join!(
             timeout_at(end, self.in_flight.idle()),
             self.core.drain(self.drain_timeout),
@@ -30,6 +40,34 @@ impl Running {
                 "requests are cut off; server.drain_timeout is over"
             );
         }
+        self.end().await;
+    }
+
+    /// Finishes what is under way, however long it takes, once a newer process has taken over. May be dropped midway
+    /// for [`Running::stop`]; otherwise [`Running::end`] comes next.
+    pub async fn finish(&self) {
+        self.readiness.advance(Phase::Draining);
+        self.in_flight.be_the_last();
+        self.core.stop_claiming();
+        self.connections.open.close();
+        info!(
+            requests = self.in_flight.count(),
+            runs = self.core.live_runs(),
+            "finishes what is under way; a new process has taken over"
+        );
+        sleep(HANDSHAKES).await;
+        if timeout(IDLE, self.connections.open.wait()).await.is_err() {
+            self.connections.close_idle.cancel();
+        }
+        self.in_flight.idle().await;
+        self.core.drain(ANY_RUN).await;
+    }
+
+    /// Closes everything. Nothing is waited for that is not over anyway.
+    pub async fn end(self) {
+        self.close.send_replace(true);
+        self.close_admin.send_replace(true);
+        self.connections.close_idle.cancel();
         self.rest.cancel();
         self.tasks.close();
         if timeout(LISTENERS, self.tasks.wait()).await.is_err() {

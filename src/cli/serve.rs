@@ -1,13 +1,20 @@
 //! `serve`: the proxy itself, until a signal ends it.
 
-use std::path::PathBuf;
+mod successor;
+
+use std::{path::PathBuf, pin::pin};
 
 use clap::Args;
+use futures::future::{Fuse, FusedFuture as _, FutureExt as _};
 use tracing::{info, warn};
 
 use super::{Exit, Failure, check};
 use crate::{
-    app::{self, StartError, logs, signals::Signals},
+    app::{
+        self, Running, StartError, logs,
+        signals::{Signal, Signals},
+        systemd,
+    },
     config::Config,
 };
 
@@ -20,9 +27,13 @@ pub(super) struct Arguments {
     /// Without a file: put the proxy on 0.0.0.0:8080 in front of this application, all else by default.
     #[arg(long, value_name = "URL", conflicts_with = "config")]
     upstream: Option<String>,
+    /// Take over from the process that serves on the same store: its listeners pass on without losing a connection, and
+    /// it finishes what it has. If there is none, an ordinary start.
+    #[arg(long)]
+    upgrade: bool,
 }
 
-/// Serves until SIGTERM or SIGINT; a second one ends it at once.
+/// Serves until SIGTERM or SIGINT; a second one ends it at once. SIGQUIT starts the program anew, to take over.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     logs::start();
     let (config, source) = match &arguments.upstream {
@@ -56,29 +67,74 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Exit::Failed.because(format!("no thread can be started: {error}")))?;
-    let served = runtime.block_on(serve(config));
+    let served = runtime.block_on(serve(config, arguments.upgrade));
     // What a second signal left behind is not waited for.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(config: Config) -> Result<(), Failure> {
+async fn serve(config: Config, upgrade: bool) -> Result<(), Failure> {
     let mut signals = Signals::catch()
         .map_err(|error| Exit::Failed.because(format!("signals cannot be caught: {error}")))?;
-    let running = app::start(config).await?;
-    let signal = signals.next().await;
-    info!(signal, "stopping; the same again ends at once");
+    let mut running = if upgrade {
+        app::upgrade(config).await?
+    } else {
+        app::start(config).await?
+    };
+    systemd::notify("READY=1");
+    let end = match until_the_end(&mut running, &mut signals).await {
+        Some(signal) => signal,
+        None => {
+            tokio::select! {
+                biased;
+                () = running.finish() => {
+                    running.end().await;
+                    return Ok(());
+                }
+                signal = signals.next_to_end() => signal,
+            }
+        }
+    };
+    info!(
+        signal = end.as_str(),
+        "stopping; the same again ends at once"
+    );
     tokio::select! {
         () = running.stop() => {}
-        signal = signals.next() => warn!(signal, "ended at once; what was under way is recovered at the next start"),
+        signal = signals.next_to_end() => {
+            warn!(signal = signal.as_str(), "ended at once; what was under way is recovered at the next start");
+        }
     }
     Ok(())
+}
+
+/// Serves until a signal ends it, which is returned; none: a new process has taken over.
+async fn until_the_end(running: &mut Running, signals: &mut Signals) -> Option<Signal> {
+    let successor = running.wait_for_successor();
+    let mut taken_over = pin!(successor.taken_over);
+    let mut starts = pin!(Fuse::terminated());
+    loop {
+        tokio::select! {
+            () = &mut taken_over => return None,
+            () = &mut starts => {}
+            signal = signals.next() => match signal {
+                Signal::Quit if starts.is_terminated() => {
+                    starts.set(successor::start(successor.starting.clone()).fuse());
+                }
+                Signal::Quit => info!("a new process is starting already"),
+                end @ (Signal::Terminate | Signal::Interrupt) => {
+                    systemd::notify("STOPPING=1");
+                    return Some(end);
+                }
+            },
+        }
+    }
 }
 
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         let exit = match &error {
-            StartError::Bind(_) => Exit::Network,
+            StartError::Bind(_) | StartError::Upgrade(_) => Exit::Network,
             StartError::Certificate(_) | StartError::Authorities(_) => Exit::Config,
             StartError::Store(_) => Exit::Store,
             StartError::Courier(_) | StartError::Runtime(_) | StartError::Metrics(_) => {

@@ -22,9 +22,9 @@ use crate::{
     model::{dialect::openwhisk, secret::Secret, time::SharedClock},
     store::{
         Store,
-        sqlite::{self, Settings, SqliteStore},
+        sqlite::{self, Entry, Settings, SqliteStore},
     },
-    worker::{janitor, readiness::Readiness},
+    worker::{janitor, others, readiness::Readiness},
 };
 
 /// How long outcomes are waited for that cannot be recorded (a full disk); the next start finds those runs as they
@@ -76,12 +76,21 @@ impl Core {
     /// # Errors
     /// Says what cannot be opened.
     pub fn open(config: &Config, runtime: Handle) -> Result<Self, OpenError> {
+        Self::enter(config, runtime, Entry::Alone)
+    }
+
+    /// [`Core::open`], if [`Entry::Beside`] though other processes are alive on the store.
+    ///
+    /// # Errors
+    /// As [`Core::open`].
+    pub fn enter(config: &Config, runtime: Handle, entry: Entry) -> Result<Self, OpenError> {
         Self::open_on(config, runtime, |clock, metrics| {
             let settings = Settings::new(&config.store, &config.server.public_prefix);
-            Ok(SqliteStore::open(
+            Ok(SqliteStore::enter(
                 settings,
                 clock.clone(),
                 Arc::new(metrics.clone()),
+                entry,
             )?)
         })
     }
@@ -179,11 +188,26 @@ impl Core {
         let (store, metrics) = (self.store.clone(), self.metrics.clone());
         let janitor = janitor::keep(store, metrics, self.rest.clone());
         self.tasks.spawn_on(janitor, &self.runtime);
+        let (store, live) = (self.store.clone(), self.executor.live().clone());
+        let others = others::heed(store, live, self.rest.clone());
+        self.tasks.spawn_on(others, &self.runtime);
+    }
+
+    /// How many attempts of runs are under way.
+    pub fn live_runs(&self) -> usize {
+        self.executor.live().len()
+    }
+
+    /// Takes up nothing new: queued runs and pending deliveries stay in the store, where another process finds them.
+    pub fn stop_claiming(&self) {
+        self.executor.stop_claiming();
+        self.courier.stop_claiming();
     }
 
     /// Takes up nothing new, and gives what is under way at most `limit`; queued work stays in the store. Returns as
     /// soon as nothing is left to wait for.
     pub async fn drain(&self, limit: Duration) {
+        self.stop_claiming();
         let end = Instant::now() + limit;
         self.api.stop_waiting();
         if timeout_at(end + RECORDING, self.executor.drain(limit))

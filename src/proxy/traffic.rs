@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use prometheus::{Histogram, IntCounter};
@@ -15,6 +15,7 @@ use crate::metrics::{Metrics, code_class, seconds};
 pub struct InFlight {
     count: AtomicUsize,
     none: Notify,
+    last: AtomicBool,
 }
 
 /// A request under way; dropping it ends that.
@@ -43,6 +44,16 @@ impl InFlight {
             }
             told.await;
         }
+    }
+
+    /// Says that each of them is to be the last one on its connection.
+    pub fn be_the_last(&self) {
+        self.last.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether each is to be the last one on its connection.
+    pub fn are_last(&self) -> bool {
+        self.last.load(Ordering::Relaxed)
     }
 
     /// How many are under way.

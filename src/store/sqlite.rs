@@ -9,6 +9,7 @@ mod keeper;
 mod list;
 mod names;
 mod open;
+mod others;
 mod queue;
 mod reader;
 mod recovery;
@@ -21,11 +22,14 @@ mod slot;
 mod store;
 mod transaction;
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 
-pub use self::open::OpenError;
 use self::{
     committer::Committer,
     condition::Condition,
@@ -37,6 +41,7 @@ use self::{
     reader::Readers,
     shared::{Shared, Unfinished},
 };
+pub use self::{open::OpenError, slot::Entry};
 use super::{Identity, Notices, spool::Spool};
 use crate::{
     config::Durability,
@@ -90,7 +95,15 @@ impl std::fmt::Debug for SqliteStore {
 }
 
 impl SqliteStore {
-    /// Opens the store, or makes a new one, and recovers what a process before us held. Blocks while it reads.
+    /// Asks whether no other process is alive on the store in `folder`, before anything else is tried.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`] names the process.
+    pub fn must_be_free(folder: &Path) -> Result<(), OpenError> {
+        open::must_be_free(folder)
+    }
+
+    /// Opens the store, or makes a new one, and recovers what dead processes held. Blocks while it reads.
     ///
     /// # Errors
     /// [`OpenError`] says why, and what to do.
@@ -98,6 +111,19 @@ impl SqliteStore {
         settings: Settings,
         clock: SharedClock,
         metrics: Arc<Metrics>,
+    ) -> Result<Arc<Self>, OpenError> {
+        Self::enter(settings, clock, metrics, Entry::Alone)
+    }
+
+    /// [`SqliteStore::open`], if [`Entry::Beside`] though other processes are alive on the store.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::open`].
+    pub fn enter(
+        settings: Settings,
+        clock: SharedClock,
+        metrics: Arc<Metrics>,
+        entry: Entry,
     ) -> Result<Arc<Self>, OpenError> {
         let Opened {
             slot,
@@ -107,7 +133,7 @@ impl SqliteStore {
             fence,
             identity,
             high,
-        } = open::open(&settings.path, settings.durability)?;
+        } = open::open(&settings.path, settings.durability, entry)?;
         let folder = settings.path.clone();
         let shared = Arc::new(Shared {
             ids: Ids::after(high, fence.slot),

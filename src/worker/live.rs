@@ -56,6 +56,11 @@ impl LiveRuns {
         }
     }
 
+    /// The runs whose attempts are under way.
+    pub fn ids(&self) -> Vec<RunId> {
+        self.0.runs.iter().map(|entry| *entry.key()).collect()
+    }
+
     /// How many attempts are under way.
     pub fn len(&self) -> usize {
         self.0.runs.len()

@@ -6,6 +6,7 @@ mod gate;
 mod process;
 mod server;
 mod signature;
+mod upgrading;
 mod wire;
 
 pub(crate) use books::{assert_balanced, lines};

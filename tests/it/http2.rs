@@ -7,12 +7,12 @@ use serde_json::json;
 
 use crate::harness::{Gate, Server, Setup};
 
-struct Tls {
-    setup: Setup,
-    client: reqwest::Client,
+pub(crate) struct Tls {
+    pub(crate) setup: Setup,
+    pub(crate) client: reqwest::Client,
 }
 
-fn tls(upstream: &Server) -> Tls {
+pub(crate) fn tls(upstream: &Server) -> Tls {
     let made =
         rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).expect("certificate");
     let setup = Setup::new(upstream);

@@ -43,6 +43,8 @@ mod staying_open;
 mod stopping;
 mod store_files;
 mod told;
+mod upgrade;
+mod upgrade_trouble;
 mod verifiers;
 mod waiting;
 mod webhook_endpoint;

@@ -10,6 +10,7 @@ use rusqlite::{Connection, OptionalExtension, Result};
 use super::{
     connection::{self, Trouble},
     keeper::Keeper,
+    others,
     queue::{Failure, Job},
     recovery,
     shared::Shared,
@@ -29,7 +30,7 @@ pub(super) struct Committer {
     batch: i64,
     /// Changes that hold on until they can be written.
     patient: Vec<Box<dyn Job>>,
-    _slot: Slot,
+    slot: Slot,
 }
 
 impl Committer {
@@ -39,17 +40,27 @@ impl Committer {
             db: Some(db),
             batch: 0,
             patient: Vec::new(),
-            _slot: slot,
+            slot,
         }
     }
 
-    /// Recovers what a process before us held, before anything is served.
+    /// Recovers what dead processes held, before anything is served.
     pub(super) fn first(&mut self) -> Result<()> {
         let shared = Arc::clone(&self.shared);
         let mut effects = Effects::default();
+        let own = self.slot.number;
+        // Held until it is committed.
+        let mut dead = Vec::new();
         self.transaction(false, &mut effects, |tx| {
-            recovery::count_unfinished(tx, &shared.unfinished)?;
-            recovery::recover(tx, shared.now())
+            tx.effects.unfinished_anew = Some(recovery::count_unfinished(tx)?);
+            recovery::recover(tx, own, Some(shared.fence), shared.now())?;
+            for other in others::look(tx.db, shared.fence)? {
+                if let Some(slot) = other.if_dead(&shared.settings.path) {
+                    recovery::recover(tx, slot.number, None, shared.now())?;
+                    dead.push(slot);
+                }
+            }
+            Ok(())
         })?;
         self.shared.follow_up(effects);
         Ok(())
@@ -119,6 +130,9 @@ impl Committer {
         if done.is_err() && !db.is_autocommit() {
             // What made it fail is told; a failing rollback comes out at the next BEGIN.
             let _ = db.execute_batch("ROLLBACK");
+        }
+        if done.is_err() {
+            self.shared.names.forget();
         }
         done
     }
@@ -255,11 +269,15 @@ impl Committer {
         for job in std::mem::take(&mut self.patient) {
             job.conclude(Err(Failure::Unwritable(Unwritable::Closed)));
         }
-        if let Some(db) = self.db.take()
-            && let Err(error) = connection::checkpoint(&db, "TRUNCATE")
-        {
-            // Nothing is lost: the next start reads the log.
-            tracing::warn!(%error, "the last checkpoint failed");
+        if let Some(db) = self.db.take() {
+            // It would hold up another process while it waits for that one's readers: it does not wait.
+            let last = db
+                .busy_timeout(Duration::ZERO)
+                .and_then(|()| connection::checkpoint(&db, "TRUNCATE"));
+            if let Err(error) = last {
+                // Nothing is lost: the next start reads the log.
+                tracing::debug!(%error, "the last checkpoint was not made");
+            }
         }
     }
 }
@@ -278,6 +296,7 @@ fn apart(tx: &mut Tx<'_>, job: &mut dyn Job) -> Result<Result<()>> {
     match job.apply(tx) {
         Err(error) if Trouble::of(&error) == Trouble::Statement => {
             tx.db.execute_batch("ROLLBACK TO one; RELEASE one")?;
+            tx.shared.names.forget();
             tx.effects = before;
             Ok(Err(error))
         }

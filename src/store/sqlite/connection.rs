@@ -1,6 +1,6 @@
 //! Connections to the database file, and what their errors mean.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, Result};
 
@@ -9,14 +9,21 @@ use crate::config::Durability;
 /// Kept prepared, per connection.
 const STATEMENTS: usize = 64;
 
+/// Between looks whether another process has ended its transaction: short, so that two processes under load take turns.
+/// (SQLite's own pauses grow to 100 ms, and the other one would always be faster.)
+const TURN: Duration = Duration::from_micros(500);
+/// How often it looks: for 5 s and more.
+const TURNS: i32 = 10_000;
+
 /// The one connection that writes.
 pub(super) fn writer(file: &Path, durability: Durability) -> Result<Connection> {
-    let db = Connection::open_with_flags(
+    let mut db = Connection::open_with_flags(
         file,
         OpenFlags::SQLITE_OPEN_READ_WRITE
             | OpenFlags::SQLITE_OPEN_CREATE
             | OpenFlags::SQLITE_OPEN_NO_MUTEX,
     )?;
+    db.busy_handler(Some(wait_a_turn))?;
     let synchronous = match durability {
         Durability::Fsync => "FULL",
         Durability::Relaxed => "NORMAL",
@@ -26,11 +33,16 @@ pub(super) fn writer(file: &Path, durability: Durability) -> Result<Connection> 
     db.execute_batch(&format!(
         "PRAGMA page_size = 4096; PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL;
          PRAGMA synchronous = {synchronous}; PRAGMA wal_autocheckpoint = 8000; PRAGMA journal_size_limit = 67108864;
-         PRAGMA cache_size = -65536; PRAGMA mmap_size = 0; PRAGMA busy_timeout = 5000; PRAGMA secure_delete = ON;
+         PRAGMA cache_size = -65536; PRAGMA mmap_size = 0; PRAGMA secure_delete = ON;
          PRAGMA temp_store = MEMORY;"
     ))?;
     db.set_prepared_statement_cache_capacity(STATEMENTS);
     Ok(db)
+}
+
+fn wait_a_turn(turns: i32) -> bool {
+    std::thread::sleep(TURN);
+    turns < TURNS
 }
 
 /// A connection that reads.

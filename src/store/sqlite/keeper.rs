@@ -1,4 +1,4 @@
-//! The thread that keeps house beside the committer: checkpoints, files to remove, the free space.
+//! The thread that keeps house beside the committer: checkpoints, files to remove, the free space, other processes.
 
 use std::{
     sync::Arc,
@@ -9,11 +9,11 @@ use std::{
 use parking_lot::{Condvar, Mutex};
 use rusqlite::{Connection, Result};
 
-use super::{connection, shared::Shared};
+use super::{connection, others::Seen, shared::Shared};
 
 /// Between looks at the log while there are commits.
 const LOOK: Duration = Duration::from_millis(20);
-/// Between looks at the free space.
+/// Between looks at the free space, and at other processes.
 const MEASURE: Duration = Duration::from_secs(1);
 /// A checkpoint is made of this many pages of the log: 8 MB. (The committer's own comes at 8,000.)
 const CHECKPOINT_PAGES: i64 = 2000;
@@ -100,6 +100,7 @@ impl Drop for Keeper {
 
 fn run(shared: &Shared) {
     let mut measured = Instant::now();
+    let mut seen = Seen::default();
     loop {
         let list = next(&shared.chores, MEASURE);
         for file in &list.files {
@@ -111,11 +112,16 @@ fn run(shared: &Shared) {
             return;
         }
         let idle = !list.commits && list.files.is_empty();
-        match keep_log_short(shared, idle) {
-            Ok(free_bytes) if measured.elapsed() >= MEASURE => {
+        let due = measured.elapsed() >= MEASURE;
+        let kept = with_db(shared, |db| {
+            if due {
                 measured = Instant::now();
-                measure(shared, free_bytes);
+                shared.look_at_others(db, &mut seen)?;
             }
+            keep_log_short(db, idle)
+        });
+        match kept {
+            Ok(free_bytes) if due => measure(shared, free_bytes),
             Ok(_) => {}
             Err(error) => tracing::debug!(%error, "a checkpoint failed; it is tried again"),
         }
@@ -143,26 +149,32 @@ fn next(chores: &Chores, limit: Duration) -> List {
     taken
 }
 
-/// Copies a long log into the database; all of it when there is nothing else to do, so that what was overwritten does
-/// not live on in the log. Returns the bytes of free pages in the database.
-fn keep_log_short(shared: &Shared, idle: bool) -> Result<u64> {
+/// Does `work` with the keeper's connection. One that failed is not used again.
+fn with_db<T>(shared: &Shared, work: impl FnOnce(&Connection) -> Result<T>) -> Result<T> {
     let mut place = shared.chores.db.lock();
     let db = match place.take() {
         Some(db) => db,
         None => connection::checkpointer(&shared.file)?,
     };
-    let log = connection::checkpoint(&db, "NOOP")?;
+    let done = work(&db)?;
+    *place = Some(db);
+    Ok(done)
+}
+
+/// Copies a long log into the database; all of it when there is nothing else to do, so that what was overwritten does
+/// not live on in the log. Returns the bytes of free pages in the database.
+fn keep_log_short(db: &Connection, idle: bool) -> Result<u64> {
+    let log = connection::checkpoint(db, "NOOP")?;
     if idle && log.pages > 0 {
-        connection::checkpoint(&db, "TRUNCATE")?;
+        connection::checkpoint(db, "TRUNCATE")?;
     } else if log.backlog >= CHECKPOINT_PAGES {
-        connection::checkpoint(&db, "PASSIVE")?;
+        connection::checkpoint(db, "PASSIVE")?;
     }
     let free: i64 = db
         .prepare_cached(
             "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size",
         )?
         .query_row([], |row| row.get(0))?;
-    *place = Some(db);
     Ok(free.max(0).cast_unsigned())
 }
 

@@ -35,7 +35,7 @@ impl Names {
             .prepare_cached("SELECT route, json FROM policy WHERE id = ?1")?
             .query_row([id], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let policy = Arc::new(serde_json::from_str::<Policy>(&json).map_err(json_error)?);
-        // Numbers of policies that are not committed yet are never looked up here: no row names them.
+        // Numbers that are not committed yet are looked up only in the transaction that adds them; see `forget`.
         self.publish(vec![(Arc::clone(&policy), PolicyIds { policy: id, route })]);
         Ok(policy)
     }
@@ -65,6 +65,14 @@ impl Names {
             .optional()
     }
 
+    /// Forgets everything: a transaction was rolled back, and its numbers may soon be those of others.
+    pub(super) fn forget(&self) {
+        let mut policies = self.policies.write();
+        let mut ids = self.ids.write();
+        policies.clear();
+        ids.clear();
+    }
+
     /// Takes over what a committed transaction has added.
     pub(super) fn publish(&self, new: NewNames) {
         if new.is_empty() {
@@ -92,4 +100,32 @@ fn store(db: &Connection, policy: &Policy) -> Result<PolicyIds> {
         )?
         .query_row((route, json), |row| row.get(0))?;
     Ok(PolicyIds { policy, route })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::conformance;
+
+    #[test]
+    fn a_number_that_was_rolled_back_may_be_another_policys() {
+        let db = Connection::open_in_memory().unwrap();
+        db.execute_batch(super::super::schema::STEPS[0]).unwrap();
+        let names = Names::default();
+        let policy = |route| Arc::new(conformance::policy(route));
+        let number = |route| {
+            let mut new = NewNames::new();
+            names.ids(&db, &mut new, &policy(route)).unwrap().policy
+        };
+        db.execute_batch("BEGIN").unwrap();
+        let mine = number("mine");
+        // A change in the same transaction reads the run that the first one stored.
+        assert_eq!(names.policy(&db, mine).unwrap().route, "mine");
+        db.execute_batch("ROLLBACK").unwrap();
+        names.forget();
+        let theirs = number("theirs");
+        assert_eq!(theirs, mine);
+        assert_eq!(names.policy(&db, theirs).unwrap().route, "theirs");
+        assert_ne!(number("mine"), theirs);
+    }
 }

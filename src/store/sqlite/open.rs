@@ -12,7 +12,7 @@ use rusqlite::{Connection, ErrorCode};
 
 use super::{
     connection, schema,
-    slot::{Slot, SlotError},
+    slot::{Entry, SLOTS, Slot, SlotError},
 };
 use crate::{
     config::Durability,
@@ -28,12 +28,30 @@ const OLDEST_SQLITE: i32 = 3_051_003;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has it.
-    #[error("the store {path} is in use by {}; stop that process first, or give this one another store.path", process(.pid))]
+    #[error("the store {path} is in use by {}; stop that process first, take over from it with --upgrade, or give this one another store.path", process(.pid))]
     InUse {
         /// The folder.
         path: PathBuf,
         /// The process, if its lock says so.
         pid: Option<u32>,
+    },
+    /// As many processes as can be are alive on it.
+    #[error("{max} processes are alive on the store {path}, as many as may be; wait until those of earlier upgrades have finished their runs", max = SLOTS)]
+    Crowded {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A process of an earlier version is alive on it, and could not write to the tables of this one.
+    #[error(
+        "{file} has version {found}, and the process that uses it cannot go on with version {known}; stop that process first, then start this one without --upgrade"
+    )]
+    Older {
+        /// The database file.
+        file: PathBuf,
+        /// Its version.
+        found: i32,
+        /// Ours.
+        known: i32,
     },
     /// The file is no store, or is damaged.
     #[error(
@@ -100,29 +118,25 @@ pub(super) struct Opened {
 }
 
 /// Opens the store in `folder`, or makes a new one.
-pub(super) fn open(folder: &Path, durability: Durability) -> Result<Opened, OpenError> {
+pub(super) fn open(
+    folder: &Path,
+    durability: Durability,
+    entry: Entry,
+) -> Result<Opened, OpenError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
         let found = rusqlite::version().to_owned();
         return Err(OpenError::OldSqlite { found });
     }
     make_folder(folder)?;
-    let slot = Slot::take(folder).map_err(|error| match error {
-        SlotError::InUse { pid } => OpenError::InUse {
-            path: folder.to_owned(),
-            pid,
-        },
-        SlotError::Io(source) => OpenError::Io {
-            path: folder.to_owned(),
-            source,
-        },
-    })?;
+    let (slot, beside_others) =
+        Slot::take(folder, entry).map_err(|error| refused(folder, error))?;
     let spool = folder.join("spool");
     make_folder(&spool)?;
     let file = folder.join("runs.db");
     look_at(&file)?;
     let failed = |error| explain(&file, &error);
     let db = connection::writer(&file, durability).map_err(failed)?;
-    check_or_create(&db, &file)?;
+    check_or_create(&db, &file, beside_others)?;
     let (fence, identity, high) = first_transaction(&db, slot.number).map_err(failed)?;
     Ok(Opened {
         slot,
@@ -133,6 +147,20 @@ pub(super) fn open(folder: &Path, durability: Durability) -> Result<Opened, Open
         identity,
         high,
     })
+}
+
+/// Whether no process is alive on the store in `folder`: what [`Entry::Alone`] asks for.
+pub(super) fn must_be_free(folder: &Path) -> Result<(), OpenError> {
+    Slot::all_free(folder).map_err(|error| refused(folder, error))
+}
+
+fn refused(folder: &Path, error: SlotError) -> OpenError {
+    let path = folder.to_owned();
+    match error {
+        SlotError::InUse { pid } => OpenError::InUse { path, pid },
+        SlotError::Crowded => OpenError::Crowded { path },
+        SlotError::Io(source) => OpenError::Io { path, source },
+    }
 }
 
 /// What a failure of SQLite means to whoever opens the store.
@@ -234,8 +262,9 @@ fn check_marks(file: &Path, application: i32, version: i32) -> Result<(), OpenEr
     Ok(())
 }
 
-/// Checks whose file it is; fills a new one, and brings an older one to this version.
-fn check_or_create(db: &Connection, file: &Path) -> Result<(), OpenError> {
+/// Checks whose file it is; fills a new one, and brings an older one to this version, if living processes can go on
+/// with that.
+fn check_or_create(db: &Connection, file: &Path, beside_others: bool) -> Result<(), OpenError> {
     let failed = |error| explain(file, &error);
     let pragma = |name: &str| db.pragma_query_value(None, name, |row| row.get::<_, i32>(0));
     let application = pragma("application_id").map_err(failed)?;
@@ -247,6 +276,13 @@ fn check_or_create(db: &Connection, file: &Path) -> Result<(), OpenError> {
         return create(db).map_err(failed);
     }
     check_marks(file, application, version)?;
+    if beside_others && version < schema::OLDEST_BESIDE {
+        return Err(OpenError::Older {
+            file: file.to_owned(),
+            found: version,
+            known: schema::VERSION,
+        });
+    }
     if version < schema::VERSION {
         tracing::info!(
             from = version,

@@ -1,11 +1,12 @@
-//! What a start does with what dead processes held.
+//! What becomes of what dead processes held.
+
+use std::collections::HashMap;
 
 use rusqlite::Result;
 
 use super::{
     row::StoredRun,
     runs::{end_unasked, queue_again},
-    shared::Unfinished,
     transaction::{AttemptOf, Mark, Tx},
 };
 use crate::{
@@ -16,12 +17,22 @@ use crate::{
         run::{Reason, Run, RunState},
         time::Timestamp,
     },
+    store::Fence,
 };
 
-/// Runs that were under way are queued again or ended, as the one rule of repeats says; deliveries that were under way
-/// are set free. Only for the process that is alone on the store.
-pub(super) fn recover(tx: &mut Tx<'_>, now: Timestamp) -> Result<()> {
-    let held = tx.select("INDEXED BY run_held WHERE slot IS NOT NULL", [])?;
+/// Runs that were under way in a slot are queued again or ended, as the one rule of repeats says; deliveries that were
+/// under way are set free. Only for who holds the slot's lock. `ours` is what is held in it now, and left alone.
+pub(super) fn recover(
+    tx: &mut Tx<'_>,
+    slot: u8,
+    ours: Option<Fence>,
+    now: Timestamp,
+) -> Result<()> {
+    let ours = ours.map(|fence| fence.epoch.cast_signed());
+    let held = tx.select(
+        "INDEXED BY run_held WHERE slot = ?1 AND (?2 IS NULL OR epoch < ?2)",
+        (slot, ours),
+    )?;
     for StoredRun { mut run, holder } in held {
         let before = Mark::of(&run, holder);
         if run.state != RunState::Running {
@@ -60,15 +71,13 @@ fn count(metrics: &Metrics, run: &Run) {
         .inc();
 }
 
-/// Reads the numbers of unfinished runs.
-pub(super) fn count_unfinished(tx: &Tx<'_>, unfinished: &Unfinished) -> Result<()> {
-    let mut statement = tx.db.prepare(
+/// Reads how many unfinished runs each route has, as committed.
+pub(super) fn count_unfinished(tx: &Tx<'_>) -> Result<HashMap<String, i64>> {
+    let mut statement = tx.db.prepare_cached(
         "SELECT route.name, sum(n) FROM tally JOIN route ON route.id = tally.route
          WHERE (kind = 0 AND state IN (0, 1)) OR (kind = 1 AND state = 0) GROUP BY route.name",
     )?;
-    let mut rows = statement.query([])?;
-    while let Some(row) = rows.next()? {
-        unfinished.add(&row.get::<_, String>(0)?, row.get(1)?);
-    }
-    Ok(())
+    statement
+        .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect()
 }

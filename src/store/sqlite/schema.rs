@@ -6,6 +6,10 @@ pub(super) const APPLICATION_ID: i32 = i32::from_be_bytes(*b"Rain");
 /// The version of the tables (`PRAGMA user_version`): how many of the [`STEPS`] were taken.
 pub(super) const VERSION: i32 = STEPS.len() as i32;
 
+/// A program of this version or a later one can go on writing while the tables are brought to ours: an upgrade beside it
+/// may do so. Raise it with a step that only programs which know it can write to.
+pub(super) const OLDEST_BESIDE: i32 = 2;
+
 /// The way to each version from the one before. Numbers of states and reasons are their places in the `ALL` lists of
 /// `model`; times are milliseconds since 1970; the view `runs` says it in words, for people with `sqlite3 -readonly`.
 pub(super) const STEPS: [&str; 2] = [FIRST, DELIVERIES_AND_LISTS];

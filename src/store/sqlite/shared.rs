@@ -59,6 +59,9 @@ impl Shared {
     /// Carries out what follows from a committed transaction.
     pub(super) fn follow_up(&self, effects: Effects) {
         self.names.publish(effects.new_names);
+        if let Some(counts) = effects.unfinished_anew {
+            self.unfinished.replace(counts);
+        }
         for (policy, change) in effects.unfinished.into_values() {
             if let Some(policy) = policy {
                 self.unfinished.add(&policy.route, change);
@@ -94,6 +97,10 @@ impl Unfinished {
     pub(super) fn of(&self, route: &str) -> u64 {
         let count = self.0.read().get(route).copied().unwrap_or_default();
         count.max(0).cast_unsigned()
+    }
+
+    pub(super) fn replace(&self, counts: HashMap<String, i64>) {
+        *self.0.write() = counts;
     }
 
     pub(super) fn add(&self, route: &str, change: i64) {

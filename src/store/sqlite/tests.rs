@@ -1,9 +1,9 @@
 //! The conformance suite on this back end, and tests of what only it has.
 
+mod beside;
 mod opening;
+mod pair;
 mod trouble;
-
-use std::path::Path;
 
 use proptest::{prelude::*, test_runner::Config};
 use tempfile::TempDir;
@@ -51,6 +51,16 @@ pub(super) fn open(
 ) -> Result<Arc<SqliteStore>, OpenError> {
     let metrics = Arc::new(Metrics::new().unwrap());
     SqliteStore::open(settings(folder), Arc::new(clock.clone()), metrics)
+}
+
+/// Opens it though others are alive on it.
+pub(super) fn beside(
+    folder: &Path,
+    clock: &crate::model::time::ManualClock,
+) -> Result<Arc<SqliteStore>, OpenError> {
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let clock = Arc::new(clock.clone());
+    SqliteStore::enter(settings(folder), clock, metrics, Entry::Beside)
 }
 
 #[tokio::test]

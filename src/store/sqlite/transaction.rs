@@ -1,6 +1,9 @@
 //! One transaction: the writes that all verbs are made of, and what follows from them once it is committed.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use rusqlite::{Connection, OptionalExtension, Result, params};
 use serde::Serialize;
@@ -39,6 +42,8 @@ pub(super) struct Effects {
     pub(super) tally: BTreeMap<(i64, i64, i64), i64>,
     /// Changes of the numbers of unfinished runs, by route.
     pub(super) unfinished: BTreeMap<i64, (Option<Arc<Policy>>, i64)>,
+    /// The numbers of unfinished runs as they were before this transaction, if they were read.
+    pub(super) unfinished_anew: Option<HashMap<String, i64>>,
     pub(super) new_names: NewNames,
     /// Runs were queued.
     pub(super) queued: bool,

@@ -177,23 +177,9 @@ impl Raincheck {
         let admin = table.entry("admin").or_insert_with(|| Table::new().into());
         let admin = admin.as_table_mut().expect("table");
         admin.insert("address".into(), self.admin.to_string().into());
-        let file = self.folder.path().join("raincheck.toml");
+        let file = self.config_file();
         fs::write(&file, self.table.to_string()).expect("write");
-        let log = fs::File::options()
-            .create(true)
-            .append(true)
-            .open(self.log_file())
-            .expect("log");
-        let mut child = Command::new(PROGRAM)
-            .args(["serve", "--config"])
-            .arg(&file)
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("log"))
-            .stderr(log)
-            .spawn()
-            .expect("start");
+        let mut child = self.spawn(&[]);
         let code = eventually("the program to be ready", || {
             if let Some(status) = child.try_wait().expect("wait") {
                 return Some(Err(status.code()));
@@ -210,6 +196,46 @@ impl Raincheck {
     /// Sets a key for the next start, as [`Setup::set`] does.
     pub(crate) fn set(&mut self, path: &str, value: impl Into<toml::Value>) {
         set(&mut self.table, path, value.into());
+    }
+
+    /// Starts `serve` with the configuration as it is in its file.
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {
+        let log = fs::File::options()
+            .create(true)
+            .append(true)
+            .open(self.log_file())
+            .expect("log");
+        Command::new(PROGRAM)
+            .args(["serve", "--config"])
+            .arg(self.config_file())
+            .args(arguments)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("log"))
+            .stderr(log)
+            .spawn()
+            .expect("start")
+    }
+
+    /// Goes on with this process, which was not ready when it was started.
+    pub(crate) fn is(&mut self, child: Child) {
+        assert!(self.child.is_none(), "already running");
+        self.child = Some(child);
+    }
+
+    /// Goes on with another process on the same listeners; the one before is returned.
+    pub(crate) fn go_on_with(&mut self, child: Child) -> Child {
+        self.child.replace(child).expect("running")
+    }
+
+    /// Goes on with the admin listener elsewhere.
+    pub(crate) fn admin_is_at(&mut self, address: SocketAddr) {
+        self.admin = address;
+    }
+
+    pub(crate) fn config_file(&self) -> PathBuf {
+        self.folder.path().join("raincheck.toml")
     }
 
     pub(crate) fn public(&self) -> SocketAddr {

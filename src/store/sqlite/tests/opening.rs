@@ -239,3 +239,28 @@ async fn a_store_of_the_first_version_is_brought_to_this_one() {
     let again = s.deliver(claim, 500).await.delivery.unwrap();
     assert_eq!((again.state, again.attempts), (DeliveryState::Dead, 2));
 }
+
+#[tokio::test]
+async fn tables_that_a_living_process_could_not_write_to_are_left_as_they_are() {
+    let opened = Opened::new();
+    opened.sqlite.close().await;
+    let data = opened.folder.path().join("data");
+    let version = |set: Option<i32>| -> i32 {
+        let db = rusqlite::Connection::open(data.join("runs.db")).unwrap();
+        if let Some(version) = set {
+            db.pragma_update(None, "user_version", version).unwrap();
+        }
+        db.pragma_query_value(None, "user_version", |row| row.get(0))
+            .unwrap()
+    };
+    let older = schema::OLDEST_BESIDE - 1;
+    version(Some(older));
+    let living = slot::Slot::take(&data, Entry::Alone).unwrap();
+    let refused = beside(opened.folder.path(), &opened.subject.clock).unwrap_err();
+    assert!(
+        matches!(refused, OpenError::Older { found, .. } if found == older),
+        "{refused}"
+    );
+    assert_eq!(version(None), older);
+    drop(living);
+}
