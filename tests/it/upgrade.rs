@@ -344,7 +344,9 @@ async fn http2_clients_are_told_to_go_and_lose_nothing() {
     // With its last answer the connection is over: nothing idles.
     let ended = tokio::task::block_in_place(|| older.wait());
     assert_eq!(ended.code(), Some(0));
-    assert_eq!(upstream.seen().len(), asked + 2);
+    // This client may send a request again whose stream it opened as the GOAWAY came (hyper takes it for unsent).
+    let seen: HashSet<_> = upstream.seen().into_iter().map(|s| s.target).collect();
+    assert_eq!(seen.len(), asked + 2);
 }
 
 #[test]
