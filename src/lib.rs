@@ -115,7 +115,16 @@
 //! - The executor and the courier spawn their own tasks, each on its own tracker; a loop shared by both would have
 //!   been a framework for two users.
 //! - The program has listeners of its own in place of Pingora's `Server`, whose stop sleeps its whole grace period and
-//!   then drops what still runs.
+//!   then drops what still runs; it hands them to a new process itself.
+//! - Pending deliveries are scheduled in memory (about 180 bytes each), by receiver: a look into the store by due time
+//!   would read past all that waits for one that is dead. The store tells what becomes pending, and is read whole once
+//!   a minute.
+//! - A receiver is a host and its port, and its breaker opens by what says that it does not work (no answer, 5xx, 408,
+//!   425, 429): with 404s, one customer's endpoint that is gone would hold up all others on its host.
+//! - Of the control parameters only the one that asked is taken out of a run's query: one that asks for nothing reaches
+//!   the application in a synchronous call, so it does in a run.
+//! - A slow call is watched in a pass of its own through the host's pipeline, not in the caller's: that pass can change
+//!   hands without a second upstream call. It costs more than was wished for (see `benches/conversion.rs`).
 
 // The benches' store in memory is tested here too, and names the crate as they do.
 #[cfg(test)]
