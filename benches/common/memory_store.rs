@@ -2,7 +2,6 @@
 //! `#[path = "common/memory_store.rs"] mod memory_store;`.
 
 use std::{
-    collections::{BTreeSet, HashMap},
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard,
@@ -27,12 +26,14 @@ use raincheck::{
     },
     store::{
         AcceptError, Accepted, Cancelled, Claims, DeliveryAttempt, DeliveryClaim, Fence, Found,
-        IdempotencyKey, Identity, Listed, NewRun, Notices, Page, PendingDelivery, Redelivered,
-        RunClaim, SettleError, Settled, Settlement, Store, StoreError, Tidied, Unwritable,
-        ending::{end_run, receiver_address},
-        spool::Spool,
+        Identity, Listed, NewRun, Notices, Page, PendingDelivery, Redelivered, RunClaim,
+        SettleError, Settled, Settlement, Store, StoreError, Tidied, Unwritable, spool::Spool,
     },
 };
+
+mod memory_state;
+
+use memory_state::{Entry, State, count, delivery_claim, due_delivery, is_pending, pending};
 
 const FENCE: Fence = Fence { slot: 0, epoch: 1 };
 /// How many runs `tidy` and `expire` take at a time.
@@ -48,29 +49,6 @@ pub(crate) struct MemoryStore {
     spool: Spool,
     closed: AtomicBool,
     state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    // Boxed, so that the table does not stall while it grows.
-    runs: HashMap<RunId, Box<Entry>>,
-    queued: BTreeSet<(String, Timestamp, RunId)>,
-    pending: BTreeSet<(Timestamp, RunId)>,
-    done: BTreeSet<(Timestamp, RunId)>,
-    keys: HashMap<[u8; 32], (RunId, [u8; 32])>,
-    tombstones: HashMap<RunId, Timestamp>,
-    unfinished: HashMap<String, u64>,
-    removed: Books,
-}
-
-struct Entry {
-    run: Run,
-    request: Option<StoredRequest>,
-    response: Option<StoredResponse>,
-    secret: Option<Secret>,
-    key: Option<IdempotencyKey>,
-    held: bool,
-    attempts: Attempts,
 }
 
 impl MemoryStore {
@@ -106,103 +84,6 @@ impl MemoryStore {
             self.notices
                 .deliveries
                 .push(pending(run).into_iter().collect());
-        }
-    }
-}
-
-fn is_pending(run: &Run) -> bool {
-    run.delivery
-        .as_ref()
-        .is_some_and(|delivery| delivery.state == DeliveryState::Pending)
-}
-
-fn pending(run: &Run) -> Option<PendingDelivery> {
-    Some(PendingDelivery {
-        id: run.id,
-        receiver: receiver_address(run.facts.webhook_endpoint.as_deref()?),
-        due: due_delivery(run)?,
-    })
-}
-
-fn is_unfinished(run: &Run) -> bool {
-    !run.state.is_final() || is_pending(run)
-}
-
-fn due_delivery(run: &Run) -> Option<Timestamp> {
-    run.delivery
-        .as_ref()
-        .and_then(|delivery| delivery.next_attempt_at)
-}
-
-impl State {
-    /// Changes an entry, and keeps the indexes.
-    fn change<T>(&mut self, id: RunId, work: impl FnOnce(&mut Entry) -> T) -> Option<T> {
-        let mut entry = self.runs.remove(&id)?;
-        self.index(&entry, false);
-        let done = work(&mut entry);
-        self.index(&entry, true);
-        self.runs.insert(id, entry);
-        Some(done)
-    }
-
-    fn index(&mut self, entry: &Entry, enter: bool) {
-        fn put<K: Ord>(set: &mut BTreeSet<K>, key: K, enter: bool) {
-            if enter {
-                set.insert(key);
-            } else {
-                set.remove(&key);
-            }
-        }
-        let run = &entry.run;
-        if run.state == RunState::Queued {
-            let key = (run.policy.route.clone(), run.due_at, run.id);
-            put(&mut self.queued, key, enter);
-        }
-        if let Some(due) = due_delivery(run)
-            && !entry.held
-        {
-            put(&mut self.pending, (due, run.id), enter);
-        }
-        if is_unfinished(run) {
-            match self.unfinished.get_mut(&run.policy.route) {
-                Some(count) if enter => *count += 1,
-                Some(count) => *count -= 1,
-                None => drop(self.unfinished.insert(run.policy.route.clone(), 1)),
-            }
-        } else {
-            let delivered = run.delivery.as_ref().and_then(|d| d.finished_at);
-            let done = delivered.or(run.finished_at).unwrap_or_default();
-            put(&mut self.done, (done, run.id), enter);
-        }
-    }
-
-    fn end(&mut self, id: RunId, end: End, came: Option<StoredResponse>, at: Timestamp) {
-        self.change(id, |entry| {
-            let (response, _) = end_run(&mut entry.run, end, came, at, "/_raincheck");
-            entry.response = Some(response);
-            entry.request = None;
-            entry.held = false;
-        });
-    }
-
-    /// The entry of a claim that is still ours.
-    fn claimed(&self, run: &Run, of_delivery: bool) -> Result<&Entry, SettleError> {
-        let entry = self.runs.get(&run.id).ok_or(SettleError::WrongState)?;
-        let over = if of_delivery {
-            !is_pending(&entry.run)
-        } else {
-            entry.run.state.is_final()
-        };
-        let attempts = |run: &Run| {
-            let delivery = run.delivery.as_ref().map(|delivery| delivery.attempts);
-            (run.progress.attempts, delivery)
-        };
-        if over {
-            Err(SettleError::WrongState)
-        } else if entry.held && attempts(&entry.run) == attempts(run) {
-            Ok(entry)
-        } else {
-            Err(SettleError::Fenced)
         }
     }
 }
@@ -505,20 +386,7 @@ impl Store for MemoryStore {
     }
 
     async fn list(&self, filter: Filter, page: Page) -> Result<Listed, StoreError> {
-        let state = self.open()?;
-        let mut runs: Vec<Run> = state
-            .runs
-            .values()
-            .map(|entry| &entry.run)
-            .filter(|run| filter.takes(run) && page.before.is_none_or(|before| run.id < before))
-            .cloned()
-            .collect();
-        runs.sort_by_key(|run| std::cmp::Reverse(run.id));
-        let mut runs = runs.split_off(page.skip.min(runs.len()));
-        let more = runs.len() > page.limit;
-        runs.truncate(page.limit);
-        let next = runs.last().map(|run| run.id).filter(|_| more);
-        Ok(Listed { runs, next })
+        Ok(self.open()?.list(&filter, page))
     }
 
     async fn count(&self, filter: Filter) -> Result<u64, StoreError> {
@@ -627,24 +495,5 @@ impl Store for MemoryStore {
 
     async fn close(&self) {
         self.closed.store(true, Ordering::Relaxed);
-    }
-}
-
-fn delivery_claim(entry: &mut Entry) -> DeliveryClaim {
-    entry.held = true;
-    DeliveryClaim {
-        run: entry.run.clone(),
-        response: entry.response.clone().expect("a delivery has its response"),
-        endpoint: entry.run.facts.webhook_endpoint.clone().unwrap_or_default(),
-        secret: entry.secret.clone(),
-        fence: FENCE,
-    }
-}
-
-fn count(books: &mut Books, run: &Run) {
-    books.accepted += 1;
-    *books.runs.entry(run.state.as_str()).or_default() += 1;
-    if let Some(delivery) = &run.delivery {
-        *books.deliveries.entry(delivery.state.as_str()).or_default() += 1;
     }
 }
