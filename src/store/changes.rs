@@ -48,6 +48,13 @@ impl Changes {
         AllChanges(all.subscribe())
     }
 
+    /// Lets all who wait for a run look again: another process has changed something.
+    pub fn tell_waiters(&self) {
+        for waiters in &self.0.runs {
+            waiters.send_replace(());
+        }
+    }
+
     /// Tells those who wait for these runs. Costs next to nothing while nobody waits.
     pub fn tell(&self, runs: &[RunId]) {
         if let Some(all) = self.0.all.get()
@@ -153,6 +160,16 @@ mod tests {
             .map(|waiter| waiter.changed().now_or_never().is_some());
         assert_eq!(told, [true, true, false]);
         assert!(waiters[0].changed().now_or_never().is_none(), "told once");
+    }
+
+    #[test]
+    fn a_change_elsewhere_lets_all_look_again() {
+        let changes = Changes::default();
+        let mut waiters = [changes.of(run(1)), changes.of(run(2))];
+        changes.tell_waiters();
+        for waiter in &mut waiters {
+            assert!(waiter.changed().now_or_never().is_some());
+        }
     }
 
     #[test]

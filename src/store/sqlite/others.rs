@@ -92,6 +92,7 @@ impl Shared {
             self.notices.runs.notify_waiters();
             self.notices.deliveries.miss();
             self.notices.others.notify_waiters();
+            self.notices.changes.tell_waiters();
         }
         Ok(())
     }
