@@ -24,6 +24,7 @@ use http::HeaderName;
 use ipnet::IpNet;
 
 use crate::model::{
+    address_guard::{AddressGuard, Rules},
     dialect::{Dialect, openfaas::UpstreamPath, openwhisk::action_path::ActionPath},
     policy::Policy,
     secret::Secret,
@@ -240,6 +241,19 @@ pub struct WebhookClient {
     pub ed25519_keys: Vec<SigningKey>,
     /// The proxy's own listeners, which are dialled only where `allow_networks` opens their addresses.
     pub own_addresses: Vec<(IpAddr, u16)>,
+}
+
+impl WebhookClient {
+    /// The guard that judges every receiver by these rules.
+    pub fn guard(&self) -> AddressGuard {
+        AddressGuard::new(Rules {
+            allow_networks: self.allow_networks.clone(),
+            allow_hosts: self.allow_hosts.clone(),
+            ports: self.ports.clone(),
+            https_only: self.https_only,
+            own_listeners: self.own_addresses.clone(),
+        })
+    }
 }
 
 /// `[webhook]` as a route has it: its own keys over the general ones.

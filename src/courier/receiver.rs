@@ -16,10 +16,7 @@ use super::{
 };
 use crate::{
     config::WebhookClient,
-    model::{
-        address_guard::{AddressGuard, Rules},
-        delivery::DeliveryError,
-    },
+    model::{address_guard::AddressGuard, delivery::DeliveryError},
 };
 
 /// How long a connection is kept for the next delivery: shorter than servers keep theirs, so that it is rarely closed
@@ -38,13 +35,7 @@ impl Receiver {
     pub(super) fn new(settings: &WebhookClient, lookup: Lookup) -> Result<Self, reqwest::Error> {
         // Fails only if a provider is installed already, which serves as well.
         let _installed = rustls::crypto::ring::default_provider().install_default();
-        let guard = Arc::new(AddressGuard::new(Rules {
-            allow_networks: settings.allow_networks.clone(),
-            allow_hosts: settings.allow_hosts.clone(),
-            ports: settings.ports.clone(),
-            https_only: settings.https_only,
-            own_listeners: settings.own_addresses.clone(),
-        }));
+        let guard = Arc::new(settings.guard());
         let client = builder(settings, &guard, &lookup).build().or_else(|error| {
             tracing::warn!(
                 error = %Failure::from(error).detail,

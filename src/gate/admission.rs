@@ -16,7 +16,7 @@ use super::{
 use crate::{
     config::{Config, Limits, OnSlow, RunSettings},
     model::{
-        address_guard::{self as guard, AddressGuard},
+        address_guard::AddressGuard,
         dialect::{Dialect, Head, Place},
         problem::{Code, Problem},
     },
@@ -90,20 +90,12 @@ impl Rules {
     /// Those of `config`.
     pub(super) fn new(config: &Config) -> Self {
         Self {
-            guard: AddressGuard::new(guard::Rules {
-                allow_networks: config.webhook.allow_networks.clone(),
-                allow_hosts: config.webhook.allow_hosts.clone(),
-                ports: config.webhook.ports.clone(),
-                https_only: config.webhook.https_only,
-                own_listeners: config.webhook.own_addresses.clone(),
-            }),
+            guard: config.webhook.guard(),
             limits: config.limits.clone(),
             trusted_proxies: config.server.trusted_proxies.clone(),
         }
     }
-}
 
-impl Rules {
     /// Whether the request asks for a run, or may become one.
     pub(super) fn admit(
         &self,

@@ -16,7 +16,6 @@ use crate::{
         },
     },
     model::{
-        address_guard::{AddressGuard, Rules},
         policy::{WebhookBody, WebhookPolicy},
         run::RunState,
         secret::Secret,
@@ -232,14 +231,7 @@ fn endpoint(value: &Value<'_>, client: &WebhookClient) -> Converted<String> {
             ),
         );
     };
-    let guard = AddressGuard::new(Rules {
-        allow_networks: client.allow_networks.clone(),
-        allow_hosts: client.allow_hosts.clone(),
-        ports: client.ports.clone(),
-        https_only: client.https_only,
-        own_listeners: Vec::new(),
-    });
-    match guard.check_url(&url) {
+    match client.guard().check_url(&url) {
         Ok(()) => Ok(written.to_owned()),
         Err(refused) => wrong(
             value,
