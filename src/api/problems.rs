@@ -153,7 +153,7 @@ const fn explanation(code: Code) -> (&'static str, &'static str) {
             "Ask for less at a time. Operators: see limits.response_body.",
         ),
         Code::Interrupted => (
-            "The proxy stopped while the request was under way, and the request may not be repeated by itself. The application may have applied it.",
+            "The proxy stopped, or a kept connection to the application ended, while the request was under way, and the request may not be repeated by itself. The application may have applied it.",
             "Find out whether the request was applied before you repeat it. Operators: see repeat in [route.async].",
         ),
         Code::Expired => (

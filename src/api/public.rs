@@ -2,13 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    extract::State,
-    response::{IntoResponse, Response},
-    routing::get,
-};
-use http::{StatusCode, Uri, header::HOST, request::Parts, uri::PathAndQuery};
+use axum::{Router, extract::State, response::Response, routing::get};
+use http::{Uri, header::HOST, request::Parts, uri::PathAndQuery};
 use pingora::protocols::http::ServerSession;
 use tokio_util::sync::CancellationToken;
 
@@ -165,9 +160,12 @@ async fn nothing(State(shared): State<Arc<Shared>>) -> Response {
     answer::refusal(&problem, &shared.prefix)
 }
 
-async fn wrong_method() -> Response {
-    let text = "The resource does not take this method; Allow names those that it takes.\n";
-    (StatusCode::METHOD_NOT_ALLOWED, text).into_response()
+async fn wrong_method(State(shared): State<Arc<Shared>>) -> Response {
+    let problem = Problem::new(
+        Code::MethodNotAllowed,
+        "The resource does not take this method; Allow names those that it takes.",
+    );
+    answer::refusal(&problem, &shared.prefix)
 }
 
 impl Shared {

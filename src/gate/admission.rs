@@ -115,14 +115,13 @@ impl Rules {
             Asked::Told => (None, None),
         };
         if upgrades {
-            let detail = "An upgrade (WebSocket) or CONNECT cannot be a run; ask without the run's parameters.";
-            return Err(Problem::new(Code::UpgradeNotARun, detail));
+            return Err(no_upgrade());
         }
         let order = self.check(session, settings, (dialect, place), house)?;
         let is_told = order.endpoint.is_some() || settings.webhook.endpoint.is_some();
         Ok(match order.patience {
-            // Without a webhook, one that is answered in time need not be a run at all.
-            Some(patience) if order.dialect.is_some() && !is_told => {
+            // Without a webhook, one that is answered in time need not be a run at all, if the route does not say so.
+            Some(patience) if order.dialect.is_some() && !is_told && !settings.always => {
                 let passed_on = true;
                 Admitted::Watch(Order { passed_on, ..order }, patience)
             }
@@ -194,7 +193,11 @@ impl Rules {
             None => None,
         };
         let patience = match dialect {
-            Some(asked) => Patience::of_run(headers, settings, asked, key.is_some()),
+            Some(asked) if place.is_some() => {
+                Patience::of_run(headers, settings, asked, key.is_some())
+            }
+            // Nobody asked: the route makes it a run.
+            Some(_) => None,
             None => Patience::of_plain(headers, settings)
                 .filter(|patience| patience.then == OnSlow::Convert),
         };
@@ -284,6 +287,9 @@ impl Inner {
         settings: &RunSettings,
         dialect: &'static Dialect,
     ) -> Result<Order, Problem> {
+        if upgrades(session) {
+            return Err(no_upgrade());
+        }
         let asked = (Some(dialect), Some(dialect.place));
         let room = |route: &str| self.check_room(route);
         self.rules
@@ -340,6 +346,12 @@ fn upgrades(session: &ServerSession) -> bool {
     let request = session.req_header();
     request.method == Method::CONNECT
         || session.is_upgrade_req() && !only_offers_http2(&request.headers)
+}
+
+fn no_upgrade() -> Problem {
+    let detail =
+        "An upgrade (WebSocket) or CONNECT cannot be a run; ask without the run's parameters.";
+    Problem::new(Code::UpgradeNotARun, detail)
 }
 
 fn declared_length(headers: &HeaderMap) -> Option<u64> {

@@ -11,8 +11,8 @@ use pingora::{
 use tokio::time::{Instant, sleep_until};
 
 use super::{
-    Inner, Verdict, admission::Order, cors, keep::Stored, kept::Kept, patience::Patience, respond,
-    respond::Manner,
+    Inner, Verdict, admission::Order, cors, intake::invite, keep::Stored, kept::Kept,
+    patience::Patience, respond, respond::Manner,
 };
 use crate::{
     config::{OnSlow, RunSettings},
@@ -28,6 +28,7 @@ use crate::{
 };
 
 const PREFER: HeaderName = HeaderName::from_static("prefer");
+const WEBHOOK_SECRET: &str = "x-webhook-secret";
 const OURS: &str = "raincheck-";
 
 /// A request that was passed on and is watched.
@@ -76,11 +77,17 @@ impl Inner {
         order: Order,
         patience: Patience,
     ) -> Verdict {
+        // Who asks for a run is invited to send its body by us, as for every run.
+        let invited = order.expects_continue && patience.honoured.respond_async;
+        if invited && invite(session).await.is_err() {
+            session.set_keepalive(None);
+            return Verdict::Answered;
+        }
         let id = self.parts.store.next_id();
         let call = Call {
             id,
             route: settings.policy.route.clone(),
-            head: outgoing(session, patience.honoured),
+            head: outgoing(session, patience.honoured, invited),
             has_body: !session.is_body_empty(),
             client: order.client,
             tls: order.tls,
@@ -289,11 +296,16 @@ impl Inner {
 }
 
 /// The head as it is sent: as it came, but for what is between callers and us.
-fn outgoing(session: &mut ServerSession, honoured: Honoured) -> Box<RequestHeader> {
+fn outgoing(session: &mut ServerSession, honoured: Honoured, invited: bool) -> Box<RequestHeader> {
     let has_body = !session.is_body_empty();
     let mut head = Box::new(session.req_header().clone());
     while let Some(name) = ours(&head) {
         head.remove_header(&name);
+    }
+    // A credential between the caller and us, whether or not a run comes of it.
+    head.remove_header(WEBHOOK_SECRET);
+    if invited {
+        head.remove_header(&header::EXPECT);
     }
     if honoured != Honoured::default() {
         take_out(&mut head, honoured.names());

@@ -150,7 +150,7 @@ impl Inner {
 
 /// Answers `Expect: 100-continue` (RFC 9110 §10.1.1). Pingora takes any head that is written before the body is read
 /// for an early answer and would close the connection after it.
-async fn invite(session: &mut ServerSession) -> Result<(), Refusal> {
+pub(super) async fn invite(session: &mut ServerSession) -> Result<(), Refusal> {
     session.set_close_on_response_before_downstream_finish(false);
     let invited = session.write_continue_response().await;
     session.set_close_on_response_before_downstream_finish(true);

@@ -182,7 +182,7 @@ impl Code {
             Self::Interrupted => (
                 "interrupted",
                 502,
-                "The proxy stopped while the run was under way",
+                "The run was interrupted, and may not be repeated",
             ),
             Self::Expired => ("expired", 503, "The run was queued for too long"),
             Self::InvalidParameter => ("invalid-parameter", 400, "A parameter is not valid"),
@@ -346,7 +346,7 @@ const fn of_reason(reason: Reason) -> &'static str {
             "The upstream's response is larger than what is kept. The request may have been applied."
         }
         Reason::Interrupted => {
-            "The proxy stopped while the request was under way, and it may not be repeated. The request may have been applied."
+            "The proxy stopped, or a connection that was in use again ended, while the request was under way, and it may not be repeated. The request may have been applied."
         }
         Reason::Expired => {
             "The run waited for longer than the route's max_queue_time; nothing was sent."

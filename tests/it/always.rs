@@ -66,6 +66,24 @@ fn the_first_dialect_answers_what_asks_in_none() {
 }
 
 #[test]
+fn a_caller_who_would_rather_wait_gets_its_response_and_it_is_a_run_all_the_same() {
+    let upstream = Server::fixed(503, "busy");
+    let proxy = setup(&upstream)
+        .set("route.async.dialects", vec!["prefer"])
+        .start();
+    for preference in ["respond-async, wait=5", "wait=5"] {
+        let ask = Ask::post("/device", "x").header("Prefer", preference);
+        let status = proxy.ask(&ask).status;
+        // The second asks for nothing, so it is a run like any other here.
+        assert_eq!(status, if preference == "wait=5" { 202 } else { 503 });
+    }
+    for seen in upstream.wait_for(2) {
+        assert!(seen.header("raincheck-run-id").is_some());
+    }
+    assert_eq!(proxy.metric("raincheck_runs_accepted_total", &[]), 2.0);
+}
+
+#[test]
 fn preflights_and_upgrades_pass_through() {
     let upstream = Server::new(|seen, answer| {
         if seen.header("upgrade").is_none() {

@@ -222,3 +222,22 @@ fn a_wait_beside_a_webhook_is_a_run_from_the_start() {
         assert_eq!((seen.target.as_str(), seen.header("prefer")), ("/", None));
     }
 }
+
+#[test]
+fn who_asks_for_a_run_is_invited_to_send_its_body_and_its_secret_goes_no_further() {
+    let upstream = Server::fixed(200, "done");
+    let proxy = Setup::new(&upstream).start();
+    let mut wire = proxy.wire();
+    wire.send(
+        "POST /r HTTP/1.1\r\nHost: a\r\nPrefer: respond-async, wait=5\r\nExpect: 100-continue\r\n\
+         X-Webhook-Secret: hush\r\nContent-Length: 3\r\n\r\n",
+    );
+    assert_eq!(wire.head().0.split(' ').nth(1), Some("100"));
+    wire.send("abc");
+    assert_eq!(wire.head().0.split(' ').nth(1), Some("200"));
+    let seen = upstream.only();
+    assert_eq!(seen.text(), "abc");
+    for gone in ["expect", "x-webhook-secret"] {
+        assert_eq!(seen.header(gone), None, "{gone}");
+    }
+}

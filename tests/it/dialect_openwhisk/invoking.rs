@@ -295,6 +295,17 @@ fn parameters_that_are_wrong_are_named() {
 }
 
 #[test]
+fn an_upgrade_is_no_invocation() {
+    let (upstream, proxy) = setting();
+    let ask = Ask::post("/api/v1/namespaces/_/actions/hello", "{}")
+        .header("Connection", "Upgrade")
+        .header("Upgrade", "websocket");
+    let reply = proxy.ask(&with(ask, GUEST));
+    assert_eq!(reply.status, 400, "{}", reply.text());
+    assert!(upstream.seen().is_empty());
+}
+
+#[test]
 fn a_key_makes_a_repeat_the_same_activation() {
     let (upstream, proxy) = setting();
     let ask = |body: &str| {
