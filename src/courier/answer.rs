@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 use http::{HeaderMap, header::RETRY_AFTER};
 use tokio::time::Instant;
 
-use crate::model::{delivery::DeliveryOutcome, time::Timestamp};
+use crate::model::{delivery::DeliveryOutcome, retry, time::Timestamp};
 
 /// Bytes of an answer's body that are kept; after more, the connection is closed.
 const READ_AT_MOST: usize = 1024;
@@ -77,15 +77,8 @@ fn excerpt(kept: &[u8]) -> String {
     text
 }
 
-/// `Retry-After` as a delay (RFC 9110 §10.2.3): seconds, or a date; anything else is as if it were absent.
 fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
-        // More digits than fit are a very long time, not garbage.
-        return Some(Duration::from_secs(text.parse().unwrap_or(u64::MAX)));
-    }
-    let date = httpdate::parse_http_date(text).ok()?;
-    Some(Timestamp::from(date).since(now))
+    retry::retry_after(headers.get(RETRY_AFTER)?.to_str().ok()?, now)
 }
 
 #[cfg(test)]

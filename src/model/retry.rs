@@ -178,11 +178,12 @@ const fn failed(reason: Reason) -> Next {
     Next::End(End::Failed(reason))
 }
 
-/// A `Retry-After` as a delay (RFC 9110 §10.2.3): seconds, or a date.
+/// A `Retry-After` as a delay (RFC 9110 §10.2.3): seconds, or a date; anything else is as if it were absent.
 pub fn retry_after(value: &str, now: Timestamp) -> Option<Duration> {
     let value = value.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
+    if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
+        // More digits than fit are a very long time, not garbage.
+        return Some(Duration::from_secs(value.parse().unwrap_or(u64::MAX)));
     }
     let date = httpdate::parse_http_date(value).ok()?;
     Some(Timestamp::from(date).since(now))
