@@ -10,6 +10,9 @@ use super::{attempt::DeliveryTry, policy::WebhookPolicy, time::Timestamp};
 #[cfg(test)]
 mod tests;
 
+/// How long a delivery that was never tried in its round is not given up.
+pub const UNTRIED: Duration = Duration::from_secs(24 * 3600);
+
 /// Where a delivery stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
@@ -43,7 +46,7 @@ pub struct Delivery {
     pub state: DeliveryState,
     /// The receiver's host, without port, path, query or user info.
     pub host: String,
-    /// When this round of attempts began: the run's end, or the latest redelivery.
+    /// When this round of attempts began: with its first attempt; before that, the run's end or the redelivery.
     pub since: Timestamp,
     /// Attempts made, in all rounds.
     pub attempts: u32,
@@ -170,6 +173,10 @@ impl Delivery {
         now: Timestamp,
         chance: f64,
     ) {
+        if self.attempts == self.attempts_before {
+            // What it waited before, behind others, takes nothing from its schedule.
+            self.since = now;
+        }
         self.attempts += 1;
         let retry_after = match outcome {
             DeliveryOutcome::Answered {
@@ -224,11 +231,18 @@ impl Delivery {
         over
     }
 
-    /// The time at which the delivery is dead whatever happens: twice the schedule's whole length after its round began.
+    /// The time at which the delivery is dead whatever happens: twice the schedule's whole length after its round began,
+    /// but not before [`UNTRIED`] as long as nobody has tried it in this round. That it waited is our own doing then: a
+    /// short schedule must not give up what stood in the queue of a slow receiver, or behind an open breaker.
     pub fn deadline(&self, policy: &WebhookPolicy) -> Timestamp {
         let length: Duration = policy.schedule.iter().sum();
-        // A schedule of no length at all still has all of its attempts.
-        self.since.after((length * 2).max(Duration::from_secs(60)))
+        let least = if self.attempts == self.attempts_before {
+            UNTRIED
+        } else {
+            // A schedule of no length at all still has all of its attempts.
+            Duration::from_secs(60)
+        };
+        self.since.after((length * 2).max(least))
     }
 
     fn finish(&mut self, state: DeliveryState, now: Timestamp) {

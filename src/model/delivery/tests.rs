@@ -122,11 +122,14 @@ proptest! {
 fn a_delivery_that_was_held_up_past_its_deadline_is_dead_after_its_next_failure() {
     let policy = policy(&[0, 5, 300].map(Duration::from_secs));
     let mut delivery = new(&policy);
+    // Its first attempt comes late, and has the whole schedule before it all the same.
+    let first = START.after(Duration::from_secs(5000));
+    delivery.settle(answered(500, None), &policy, first, 0.5);
     assert_eq!(
         delivery.deadline(&policy),
-        START.after(Duration::from_secs(610))
+        first.after(Duration::from_secs(610))
     );
-    let late = START.after(Duration::from_secs(606));
+    let late = first.after(Duration::from_secs(606));
     delivery.settle(answered(500, None), &policy, late, 0.5);
     assert_eq!(delivery.state, DeliveryState::Dead);
 }
@@ -146,4 +149,18 @@ fn the_record_tells_the_last_status_or_the_last_error_and_not_both() {
         (delivery.last_status, delivery.last_error),
         (None, Some(timeout))
     );
+}
+
+#[test]
+fn a_delivery_that_was_never_tried_is_not_given_up_for_a_day_however_short_its_schedule() {
+    let policy = policy(&[0, 5, 5].map(Duration::from_secs));
+    let minute = START.after(Duration::from_secs(60));
+    let mut untried = new(&policy);
+    let mut tried = new(&policy);
+    tried.settle(answered(503, None), &policy, START, 0.5);
+    assert!(!untried.give_up(&policy, minute));
+    assert!(tried.give_up(&policy, minute));
+    tried.begin_again(minute);
+    assert!(!tried.give_up(&policy, minute.after(Duration::from_secs(3600))));
+    assert!(untried.give_up(&policy, START.after(UNTRIED)));
 }

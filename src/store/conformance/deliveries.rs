@@ -1,7 +1,7 @@
 //! Checks of deliveries.
 
 use super::*;
-use crate::store::Redelivered;
+use crate::{model::delivery::UNTRIED, store::Redelivered};
 
 async fn ended(s: &Subject, claim_delivery: bool) -> Settled {
     let claim = s.accept_started(s.with_webhook("app")).await;
@@ -111,7 +111,9 @@ pub(super) async fn redelivered(s: Subject) {
 }
 
 pub(super) async fn dead_at_deadline(s: Subject) {
-    let waiting = ended(&s, false).await.run.id;
+    let untried = ended(&s, false).await.run.id;
+    let waiting = *ended(&s, true).await.delivery.unwrap();
+    let waiting = s.deliver(waiting, 503).await.id;
     let held = *ended(&s, true).await.delivery.unwrap();
     s.clock.advance(Duration::from_secs(59));
     assert!(s.store.expire_deliveries().await.unwrap().is_empty());
@@ -121,10 +123,13 @@ pub(super) async fn dead_at_deadline(s: Subject) {
     let delivery = s.run(waiting).await.delivery.unwrap();
     assert_eq!(
         (delivery.state, delivery.attempts, delivery.finished_at),
-        (DeliveryState::Dead, 0, Some(s.now()))
+        (DeliveryState::Dead, 1, Some(s.now()))
     );
-    assert!(s.pending().await.is_empty());
     s.deliver(held, 200).await;
+    s.clock.advance(UNTRIED);
+    let dead = s.store.expire_deliveries().await.unwrap();
+    assert_eq!(dead.iter().map(|run| run.id).collect::<Vec<_>>(), [untried]);
+    assert!(s.pending().await.is_empty());
     assert_eq!(s.store.unfinished("app"), 0);
 }
 
