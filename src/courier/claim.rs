@@ -96,7 +96,7 @@ fn choose(courier: &Inner) -> Vec<(RunId, Place)> {
         let Some(slot) = courier.handoff.try_slot() else {
             break;
         };
-        let Some((id, receiver)) = courier.lines.next() else {
+        let Some((id, receiver)) = courier.lines.next(courier.handoff.is_scarce()) else {
             break;
         };
         chosen.push((id, courier.handoff.place(slot, receiver)));

@@ -64,11 +64,10 @@ impl Lines {
         }
     }
 
-    pub(super) fn next(&self) -> Option<(RunId, Name)> {
-        let next = self.0.schedule.lock().next(self.0.clock.now());
-        if next.is_some() {
-            self.show();
-        }
+    /// The next delivery, which is out then; when places are `scarce`, only of a receiver that has none out.
+    pub(super) fn next(&self, scarce: bool) -> Option<(RunId, Name)> {
+        let next = self.0.schedule.lock().next(scarce, self.0.clock.now());
+        self.show();
         next
     }
 
@@ -109,8 +108,9 @@ impl Lines {
 }
 
 impl Admission for Lines {
-    fn enter(&self, receiver: &str) -> bool {
-        self.0.schedule.lock().enter(receiver, self.0.clock.now())
+    fn enter(&self, receiver: &str, scarce: bool) -> bool {
+        let now = self.0.clock.now();
+        self.0.schedule.lock().enter(receiver, scarce, now)
     }
 
     fn leave(&self, receiver: &str, outcome: Option<DeliveryOutcome>) {

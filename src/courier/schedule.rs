@@ -1,9 +1,10 @@
-//! Which delivery is next: by due time, with a limit and a circuit breaker for each receiver. It knows only what it was
-//! told; the store has the truth.
+//! Which delivery is next: of the receiver with the fewest out, by due time, with a limit and a circuit breaker for each
+//! receiver. It knows only what it was told; the store has the truth.
 
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use crate::{
@@ -16,6 +17,9 @@ use crate::{
     store::PendingDelivery,
 };
 
+/// How long the breaker of a receiver is remembered that nothing waits for.
+const REMEMBERED: Duration = Duration::from_secs(300);
+
 /// Host and port of a receiver, shared by all that waits for it.
 pub(super) type Name = Arc<str>;
 
@@ -24,8 +28,12 @@ pub(super) type Name = Arc<str>;
 pub(super) struct Schedule {
     per_host: usize,
     lines: HashMap<Name, Line>,
+    /// Receivers whose next delivery may go out, those with the fewest out first.
+    ready: BTreeSet<(usize, Timestamp, Name)>,
     /// Receivers whose next delivery may go out then.
-    ready: BTreeSet<(Timestamp, Name)>,
+    later: BTreeSet<(Timestamp, Name)>,
+    /// Receivers that are known for their breaker alone, since then.
+    idle: BTreeSet<(Timestamp, Name)>,
     /// All that waits, and where.
     waiting: HashMap<RunId, (Name, Timestamp)>,
     /// How many receivers are in each state, in the order of [`BreakerState::ALL`].
@@ -38,8 +46,18 @@ struct Line {
     waiting: BTreeSet<(Timestamp, RunId)>,
     out: usize,
     breaker: Breaker,
-    /// Its place in [`Schedule::ready`].
-    ready_at: Option<Timestamp>,
+    standing: Standing,
+}
+
+/// In which of the schedule's sets a line stands, and where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Standing {
+    /// In none: others have to end first, or it is new.
+    #[default]
+    Nowhere,
+    Ready(usize, Timestamp),
+    Later(Timestamp),
+    Idle(Timestamp),
 }
 
 /// What operators see of a receiver.
@@ -66,6 +84,8 @@ impl Schedule {
             per_host,
             lines: HashMap::new(),
             ready: BTreeSet::new(),
+            later: BTreeSet::new(),
+            idle: BTreeSet::new(),
             waiting: HashMap::new(),
             states: [0; 4],
         }
@@ -82,10 +102,12 @@ impl Schedule {
         });
     }
 
-    /// Takes the next delivery that may go out, if there is one; it is out then.
-    pub(super) fn next(&mut self, now: Timestamp) -> Option<(RunId, Name)> {
-        let (at, name) = self.ready.first()?.clone();
-        if at > now {
+    /// Takes the next delivery that may go out, if there is one; it is out then. When places are `scarce`, only those
+    /// of receivers that have none out.
+    pub(super) fn next(&mut self, scarce: bool, now: Timestamp) -> Option<(RunId, Name)> {
+        self.move_on(now);
+        let (out, _, name) = self.ready.first()?.clone();
+        if scarce && out > 0 {
             return None;
         }
         let id = self.lines.get(&name)?.waiting.first()?.1;
@@ -99,17 +121,20 @@ impl Schedule {
 
     /// When [`Schedule::next`] has something, if nothing changes until then.
     pub(super) fn next_at(&self) -> Option<Timestamp> {
-        self.ready.first().map(|(at, _)| *at)
+        let ready = self.ready.first().map(|(_, at, _)| *at);
+        ready.or_else(|| self.later.first().map(|(at, _)| *at))
     }
 
-    /// Lets one more delivery out that never waited here, unless others wait or the receiver has enough.
-    pub(super) fn enter(&mut self, receiver: &str, now: Timestamp) -> bool {
+    /// Lets one more delivery out that never waited here, unless others wait or the receiver has enough; when places
+    /// are `scarce`, only if it has none out.
+    pub(super) fn enter(&mut self, receiver: &str, scarce: bool, now: Timestamp) -> bool {
         let most = self.per_host;
         let may = match self.lines.get(receiver) {
             None => most > 0,
             Some(line) => {
                 line.waiting.first().is_none_or(|(due, _)| *due > now)
                     && line.breaker.leave(line.out, most, now) == Leave::Now
+                    && !(scarce && line.out > 0)
             }
         };
         if may {
@@ -183,7 +208,21 @@ impl Schedule {
         }
     }
 
-    /// Changes a line, and keeps its place and the counts. A line with nothing to remember goes.
+    /// Takes up what has become due, and forgets receivers that nothing waits for.
+    fn move_on(&mut self, now: Timestamp) {
+        while let Some((at, name)) = self.later.first().cloned()
+            && at <= now
+        {
+            self.change(&name, now, |_| {});
+        }
+        while let Some((since, name)) = self.idle.first().cloned()
+            && now.since(since) >= REMEMBERED
+        {
+            self.change(&name, now, |line| line.breaker = Breaker::default());
+        }
+    }
+
+    /// Changes a line, and keeps its standing and the counts. A line with nothing to remember goes.
     fn change(&mut self, name: &Name, now: Timestamp, change: impl FnOnce(&mut Line)) {
         let mut line = match self.lines.remove(name) {
             Some(line) => {
@@ -193,17 +232,23 @@ impl Schedule {
             None => Line::default(),
         };
         change(&mut line);
-        let ready_at = line.ready_at(self.per_host, now);
-        if line.ready_at != ready_at {
-            if let Some(at) = line.ready_at {
-                self.ready.remove(&(at, Arc::clone(name)));
+        let standing = line.standing(self.per_host, now);
+        if line.standing != standing {
+            match line.standing {
+                Standing::Nowhere => {}
+                Standing::Ready(out, at) => drop(self.ready.remove(&(out, at, Arc::clone(name)))),
+                Standing::Later(at) => drop(self.later.remove(&(at, Arc::clone(name)))),
+                Standing::Idle(since) => drop(self.idle.remove(&(since, Arc::clone(name)))),
             }
-            if let Some(at) = ready_at {
-                self.ready.insert((at, Arc::clone(name)));
+            match standing {
+                Standing::Nowhere => {}
+                Standing::Ready(out, at) => drop(self.ready.insert((out, at, Arc::clone(name)))),
+                Standing::Later(at) => drop(self.later.insert((at, Arc::clone(name)))),
+                Standing::Idle(since) => drop(self.idle.insert((since, Arc::clone(name)))),
             }
-            line.ready_at = ready_at;
+            line.standing = standing;
         }
-        if !line.waiting.is_empty() || line.out > 0 || !line.breaker.is_fresh() {
+        if !line.is_idle() || !line.breaker.is_fresh() {
             self.states[line.breaker.state() as usize] += 1;
             self.lines.insert(Arc::clone(name), line);
         }
@@ -216,13 +261,29 @@ impl Line {
         self.breaker.goes_out();
     }
 
-    /// When its next delivery may go out; none while nothing waits, or while others have to end first.
-    fn ready_at(&self, most: usize, now: Timestamp) -> Option<Timestamp> {
-        let (due, _) = *self.waiting.first()?;
-        match self.breaker.leave(self.out, most, now) {
-            Leave::Now => Some(due),
-            Leave::At(at) => Some(due.max(at)),
-            Leave::AfterOthers => None,
+    /// Whether nothing waits and nothing is out.
+    fn is_idle(&self) -> bool {
+        self.waiting.is_empty() && self.out == 0
+    }
+
+    /// Where it belongs.
+    fn standing(&self, most: usize, now: Timestamp) -> Standing {
+        let Some((due, _)) = self.waiting.first().copied() else {
+            return match self.standing {
+                _ if !self.is_idle() || self.breaker.is_fresh() => Standing::Nowhere,
+                Standing::Idle(since) => Standing::Idle(since),
+                _ => Standing::Idle(now),
+            };
+        };
+        let at = match self.breaker.leave(self.out, most, now) {
+            Leave::Now => due,
+            Leave::At(at) => due.max(at),
+            Leave::AfterOthers => return Standing::Nowhere,
+        };
+        if at <= now {
+            Standing::Ready(self.out, at)
+        } else {
+            Standing::Later(at)
         }
     }
 }

@@ -274,7 +274,7 @@ async fn claims_are_tried_again_while_the_store_fails() {
 struct Anybody;
 
 impl crate::worker::handoff::Admission for Anybody {
-    fn enter(&self, _receiver: &str) -> bool {
+    fn enter(&self, _receiver: &str, _scarce: bool) -> bool {
         true
     }
 

@@ -50,12 +50,13 @@ pub fn receiver_host(endpoint: &str) -> String {
         .unwrap_or_default()
 }
 
-/// Host and port of a receiver's URL: what deliveries to one receiver have in common.
+/// Host and port of a receiver's URL: what deliveries to one receiver have in common. A dot at the end of a name makes no
+/// other receiver.
 pub fn receiver_address(endpoint: &str) -> String {
     let Ok(url) = url::Url::parse(endpoint) else {
         return String::new();
     };
-    let host = url.host_str().unwrap_or_default();
+    let host = url.host_str().unwrap_or_default().trim_end_matches('.');
     match url.port_or_known_default() {
         Some(port) => format!("{host}:{port}"),
         None => host.to_owned(),

@@ -9,8 +9,8 @@ use crate::{model::delivery::DeliveryOutcome, store::DeliveryClaim};
 
 /// Who knows how many deliveries may be out to a receiver (host and port) at a time.
 pub trait Admission: Send + Sync {
-    /// Lets one more out, if it may.
-    fn enter(&self, receiver: &str) -> bool;
+    /// Lets one more out, if it may; when places are `scarce`, only if the receiver has none out.
+    fn enter(&self, receiver: &str, scarce: bool) -> bool;
     /// One that was out has ended; without an outcome it was given back.
     fn leave(&self, receiver: &str, outcome: Option<DeliveryOutcome>);
 }
@@ -21,7 +21,11 @@ pub struct Handoff {
     slots: Arc<Semaphore>,
     sender: mpsc::UnboundedSender<Handed>,
     admission: Arc<dyn Admission>,
+    reserve: usize,
 }
+
+/// One place in so many is kept for receivers that have no delivery out.
+const RESERVE: usize = 8;
 
 /// Where the courier takes what was handed over.
 #[derive(Debug)]
@@ -60,6 +64,7 @@ pub fn handoff(concurrency: usize, admission: Arc<dyn Admission>) -> (Handoff, R
         slots,
         sender,
         admission,
+        reserve: concurrency / RESERVE,
     };
     (handoff, Receiver(receiver))
 }
@@ -69,7 +74,7 @@ impl Handoff {
     /// a settlement may claim its delivery ([`crate::store::Settlement::claim_delivery`]).
     pub fn reserve(&self, receiver: &str) -> Option<Room> {
         let slot = self.try_slot()?;
-        if self.sender.is_closed() || !self.admission.enter(receiver) {
+        if self.sender.is_closed() || !self.admission.enter(receiver, self.is_scarce()) {
             return None;
         }
         Some(Room {
@@ -81,6 +86,12 @@ impl Handoff {
     /// A free slot, if there is one now.
     pub fn try_slot(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.slots).try_acquire_owned().ok()
+    }
+
+    /// Whether the places that are left are for receivers that have no delivery out: however many receivers hang, each
+    /// with its share, the next one is served.
+    pub fn is_scarce(&self) -> bool {
+        self.slots.available_permits() < self.reserve
     }
 
     /// The place of a delivery that has a slot and was let out to its receiver.

@@ -232,7 +232,7 @@ fn house_body() -> Bytes {
 fn open_breaker(office: &Office, receiver: &str) {
     let failed = DeliveryOutcome::Failed(DeliveryError::Unreachable);
     for _ in 0..10 {
-        assert!(office.house.lines.enter(receiver));
+        assert!(office.house.lines.enter(receiver, false));
         office.house.lines.leave(receiver, Some(failed));
     }
 }
