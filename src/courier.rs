@@ -12,8 +12,8 @@ use crate::{
     store::Store,
     worker::handoff::{self, Handoff},
 };
+use lookups::Lookup;
 use receiver::Receiver;
-use resolver::Lookup;
 use signer::Signer;
 
 mod answer;
@@ -22,6 +22,7 @@ mod claim;
 mod content;
 mod failure;
 mod lines;
+mod lookups;
 mod message;
 mod openfaas;
 mod receiver;
@@ -95,7 +96,7 @@ impl Courier {
     /// # Errors
     /// When no HTTP client can be made of the settings.
     pub fn start(parts: Parts) -> Result<Self, StartError> {
-        Self::start_with(parts, resolver::system())
+        Self::start_with(parts, lookups::system())
     }
 
     /// [`Courier::start`] with names looked up in another way than the system's.

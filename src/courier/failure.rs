@@ -2,6 +2,7 @@
 
 use std::{error::Error, fmt, io};
 
+use super::lookups::NotLookedUp;
 use crate::model::{address_guard::Refused, delivery::DeliveryError};
 
 /// An attempt without an answer.
@@ -42,13 +43,14 @@ impl From<Refused> for Failure {
 
 impl From<reqwest::Error> for Failure {
     fn from(error: reqwest::Error) -> Self {
+        let is_https = error.url().is_some_and(|url| url.scheme() == "https");
         let error = error.without_url();
         if let Some(refused) = chain(&error).find_map(|e| e.downcast_ref::<Refused>()) {
             return (*refused).into();
         }
         let detail: Vec<String> = chain(&error).map(ToString::to_string).collect();
         Self {
-            error: classify(&error),
+            error: classify(&error, is_https),
             detail: detail.join(": "),
         }
     }
@@ -59,23 +61,27 @@ impl From<reqwest::Error> for Failure {
 #[error("the stored body cannot be read: {0}")]
 pub(super) struct Unreadable(#[from] pub(super) io::Error);
 
-fn classify(error: &reqwest::Error) -> DeliveryError {
+fn classify(error: &reqwest::Error, is_https: bool) -> DeliveryError {
     let any = |is: fn(&(dyn Error + 'static)) -> bool| chain(error).any(is);
-    if any(|e| e.is::<Unreadable>()) || error.is_builder() {
+    if any(|e| e.is::<Unreadable>() || e.is::<NotLookedUp>()) || error.is_builder() {
         DeliveryError::Internal
     } else if any(|e| e.is::<rustls::Error>()) {
         DeliveryError::Tls
     } else if error.is_timeout() {
         DeliveryError::Timeout
     } else if error.is_connect() {
-        // Before a connection is handed out, only a TLS handshake can meet its end.
-        if any(is_end) {
-            DeliveryError::Tls
-        } else {
-            DeliveryError::Unreachable
-        }
+        without_connection(error, is_https)
     } else {
         DeliveryError::Broken
+    }
+}
+
+/// Before a connection is handed out, a TLS handshake is what meets its end, if there is one.
+fn without_connection(error: &(dyn Error + 'static), is_https: bool) -> DeliveryError {
+    if is_https && chain(error).any(is_end) {
+        DeliveryError::Tls
+    } else {
+        DeliveryError::Unreachable
     }
 }
 
@@ -102,5 +108,25 @@ fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
     {
         Some(wrapped) => Some(wrapped),
         None => error.source(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_where_there_is_a_handshake_its_end_is_blamed_on_tls() {
+        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
+        let refused = io::Error::from(io::ErrorKind::ConnectionRefused);
+        assert_eq!(without_connection(&reset, true), DeliveryError::Tls);
+        assert_eq!(
+            without_connection(&reset, false),
+            DeliveryError::Unreachable
+        );
+        assert_eq!(
+            without_connection(&refused, true),
+            DeliveryError::Unreachable
+        );
     }
 }

@@ -12,7 +12,8 @@ use url::{Host, Url};
 
 use super::{
     failure::Failure,
-    resolver::{self, DIAL, Dial, GuardedResolver, Lookup},
+    lookups::Lookup,
+    resolver::{self, DIAL, Dial, GuardedResolver},
 };
 use crate::{
     config::WebhookClient,

@@ -3,14 +3,13 @@
 
 use std::{
     fmt, io,
-    net::{IpAddr, SocketAddr, ToSocketAddrs, UdpSocket},
+    net::{IpAddr, SocketAddr, UdpSocket},
     sync::{Arc, OnceLock},
 };
 
-use futures::future::BoxFuture;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use tokio::sync::Semaphore;
 
+use super::lookups::Lookup;
 use crate::model::address_guard::{AddressGuard, Refused};
 
 tokio::task_local! {
@@ -35,33 +34,6 @@ impl Dial {
     pub(super) fn note(&self, address: SocketAddr) {
         self.first.get_or_init(|| address);
     }
-}
-
-/// Finds the addresses of a name and a port.
-pub(super) type Lookup = Arc<dyn Fn(String, u16) -> Found + Send + Sync>;
-
-/// What [`Lookup`] returns.
-pub(super) type Found = BoxFuture<'static, io::Result<Vec<SocketAddr>>>;
-
-/// Look-ups by the system at a time. Each takes a thread until it ends, however long ago its attempt was given up:
-/// without a bound, slow name servers would leave no thread for the spool files.
-const LOOKUPS: usize = 128;
-
-/// By the system: its hosts file, its name servers.
-pub(super) fn system() -> Lookup {
-    let slots = Arc::new(Semaphore::new(LOOKUPS));
-    Arc::new(move |name, port| {
-        let slots = Arc::clone(&slots);
-        Box::pin(async move {
-            let slot = slots.acquire_owned().await.map_err(io::Error::other)?;
-            let look = move || {
-                let found = (name.as_str(), port).to_socket_addrs();
-                drop(slot);
-                Ok(found?.collect())
-            };
-            tokio::task::spawn_blocking(look).await?
-        })
-    })
 }
 
 /// Leaves out what the guard refuses.
@@ -136,7 +108,7 @@ fn is_of_this_machine(ip: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::address_guard::Rules;
+    use crate::{courier::lookups, model::address_guard::Rules};
 
     fn guard(own: &[(IpAddr, u16)], networks: &[&str]) -> AddressGuard {
         AddressGuard::new(Rules {
@@ -175,7 +147,7 @@ mod tests {
     async fn a_look_up_outside_an_attempt_resolves_nothing() {
         let resolver = GuardedResolver {
             guard: Arc::new(guard(&[], &["127.0.0.0/8", "::1/128"])),
-            lookup: system(),
+            lookup: lookups::system(),
         };
         let outside = resolver.resolve("localhost".parse().unwrap()).await;
         assert!(outside.is_err());

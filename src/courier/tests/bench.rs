@@ -16,7 +16,7 @@ use crate::{
     config::WebhookClient,
     courier::{
         Courier, Links, Parts,
-        resolver::{self, Lookup},
+        lookups::{self, Lookup},
     },
     metrics::Metrics,
     model::{
@@ -60,7 +60,7 @@ pub(super) fn settings() -> WebhookClient {
 
 impl Bench {
     pub(super) fn new(settings: WebhookClient) -> Self {
-        Self::with_lookup(settings, resolver::system())
+        Self::with_lookup(settings, lookups::system())
     }
 
     /// Names lead where `lookup` says.

@@ -13,7 +13,7 @@ use tokio::sync::{Notify, mpsc};
 use super::bench::{Bench, settings};
 use crate::{
     config::WebhookClient,
-    courier::resolver::{Found, Lookup},
+    courier::lookups::{Found, Lookup},
     model::delivery::{DeliveryError, DeliveryOutcome},
     store::DeliveryAttempt,
 };
