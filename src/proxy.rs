@@ -232,7 +232,7 @@ impl ProxyHttp for Proxy {
             .as_ref()
             .is_some_and(|way| way.upstream.has_another(&ctx.tried));
         if another {
-            match mark(session).filter(|mark| mark.contact.is_run()) {
+            match mark(session).filter(|mark| !mark.contact.host_may_reconnect()) {
                 Some(mark) => mark.contact.other_peer(),
                 None => error.set_retry(true),
             }

@@ -49,7 +49,7 @@ async fn carry_out(
     executor: Arc<Inner>,
     slot: Option<Slot>,
     entered: Entered,
-    claim: RunClaim,
+    mut claim: RunClaim,
     (contact, passage): (Arc<Contact>, Option<Passage>),
 ) {
     let route = claim.run.policy.route.clone();
@@ -61,7 +61,12 @@ async fn carry_out(
     running.inc();
     count_first_start(&executor, &claim.run);
     let began = executor.parts.clock.now();
-    let attempted = attempt(&executor, &entered, &claim, &contact, passage).await;
+    let mut attempted = attempt(&executor, &entered, &claim, &contact, passage).await;
+    let outcome = attempted.as_ref().map(|attempted| attempted.outcome);
+    if contact.is_heard() && retry::once_more_within(&mut claim.run, outcome) {
+        contact.begin_again();
+        attempted = attempt(&executor, &entered, &claim, &contact, None).await;
+    }
     drop(entered);
     let outcome = attempted
         .as_ref()
@@ -74,7 +79,7 @@ async fn carry_out(
         .inc();
     // A cancelled run has ended in the store already.
     let next = match attempted {
-        Some(attempted) => settle(&executor, claim, began, attempted).await,
+        Some(attempted) => settle(&executor, claim, began, (attempted, &contact)).await,
         None => Next::End(End::Cancelled),
     };
     if let Some(tee) = contact.tee() {
@@ -150,11 +155,14 @@ async fn settle(
     executor: &Inner,
     mut claim: RunClaim,
     began: Timestamp,
-    attempted: Attempted,
+    (attempted, contact): (Attempted, &Contact),
 ) -> Next {
     let id = claim.run.id;
     let outcome = attempted.outcome;
-    let next = retry::after_attempt(&mut claim.run, outcome, executor.parts.clock.now());
+    let mut next = retry::after_attempt(&mut claim.run, outcome, executor.parts.clock.now());
+    if contact.is_heard() {
+        next = retry::as_told(next, outcome);
+    }
     tracing::debug!(run_id = %id, attempt = claim.run.progress.attempts, outcome = outcome.as_str(), ?next, "attempt ended");
     let room = match (next, &claim.run.facts.webhook_endpoint) {
         (Next::End(_), Some(endpoint)) => {

@@ -115,7 +115,7 @@ where
         e: Box<Error>,
     ) -> Box<Error> {
         let mut e = self.0.fail_to_connect(session, peer, ctx, e);
-        if is_run(session) {
+        if run_mark(session).is_some_and(|mark| !mark.contact.host_may_reconnect()) {
             e.set_retry(ONLY_RAINCHECK_REPEATS_RUNS);
         }
         e

@@ -81,6 +81,22 @@ impl Contact {
         self.tee.as_ref()
     }
 
+    /// Whether the host may turn to another peer by itself when one takes no connection: as for any request that is
+    /// passed through, where a caller waits for the response. Every other try of a run is an attempt of its own.
+    pub fn host_may_reconnect(&self) -> bool {
+        !self.is_run() || self.tee.is_some()
+    }
+
+    /// Whether a caller waits for the response.
+    pub(super) fn is_heard(&self) -> bool {
+        self.tee.as_ref().is_some_and(Tee::is_heard)
+    }
+
+    /// Forgets how far a try has come, before the next one within the same attempt.
+    pub(super) fn begin_again(&self) {
+        self.flags.store(0, Ordering::Relaxed);
+    }
+
     /// A connection to the upstream is there: from now on something may have been sent.
     pub fn connected(&self, reused: bool) {
         let reused = if reused { REUSED } else { 0 };

@@ -28,7 +28,7 @@ pub enum Ending {
     Whole,
     /// It did not, and the run has ended.
     Failed(End),
-    /// It did not, and the run goes on without the caller.
+    /// It did not: the proxy stops, and the run goes on without the caller.
     Again,
 }
 

@@ -2,7 +2,7 @@
 
 use http::{HeaderMap, HeaderValue};
 use percent_encoding::percent_decode;
-use url::Url;
+use url::{Host, Url};
 
 use crate::{
     config::CallerEndpoints,
@@ -108,10 +108,23 @@ fn read(url: &[u8]) -> Result<Url, &'static str> {
         return Err("has user information; leave it out, and use X-Webhook-Secret");
     }
     let url = Url::parse(text).map_err(|_| "is no valid URL once decoded")?;
-    if url.host_str().is_none_or(str::is_empty) {
-        return Err("has no host");
+    match url.host() {
+        None => return Err("has no host"),
+        Some(Host::Domain(name)) if has_empty_label(name) => {
+            return Err("has a host name with an empty label (`..`, or a dot alone)");
+        }
+        Some(Host::Domain(_) | Host::Ipv4(_) | Host::Ipv6(_)) => {}
+    }
+    if url.port() == Some(0) {
+        return Err("has port 0, which nothing can listen on");
     }
     Ok(url)
+}
+
+/// One dot at the end is the root's (RFC 1034 §3.1).
+fn has_empty_label(name: &str) -> bool {
+    let name = name.strip_suffix('.').unwrap_or(name);
+    name.split('.').any(str::is_empty)
 }
 
 fn is_well_encoded(text: &[u8]) -> bool {
@@ -259,6 +272,11 @@ mod tests {
             "hook=http://a.ex%0Aample",
             "hook=http://a b.example",
             "hook=http://a.example:99999",
+            "hook=http://a.example:0/",
+            "hook=http://./",
+            "hook=http://.../",
+            "hook=http://a..b/",
+            "hook=http://.a.example/",
         ] {
             assert_eq!(any(query), Err(Code::InvalidWebhookEndpoint), "{query}");
         }

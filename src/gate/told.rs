@@ -212,7 +212,7 @@ fn without_response(id: RunId, ending: Ending) -> Problem {
     };
     of_end.unwrap_or_else(|| {
         let detail =
-            "The upstream could not be reached yet; the run goes on, and its webhook will be told.";
+            "The proxy stops before the response has come; the run goes on, and its webhook will be told.";
         Problem::new(Code::BadGateway, detail).about(id)
     })
 }

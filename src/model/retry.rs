@@ -125,6 +125,32 @@ pub fn after_attempt(run: &mut Run, outcome: Outcome, now: Timestamp) -> Next {
     }
 }
 
+/// What becomes of a run whose caller has waited for the response of this attempt on the same connection: it ends with
+/// what the caller is told, so that its webhook says the same. Only an interrupted one may go on: the proxy stops, and
+/// has nothing to tell.
+pub const fn as_told(next: Next, outcome: Outcome) -> Next {
+    match (next, outcome) {
+        (Next::End(_), _) | (Next::Again { .. }, Outcome::Interrupted) => next,
+        (Next::Again { .. }, Outcome::Answered { .. }) => failed(Reason::UpstreamStatus),
+        (Next::Again { .. }, Outcome::NotSent { .. }) => failed(Reason::Unreachable),
+        (Next::Again { .. }, Outcome::Stale | Outcome::Broken) => failed(Reason::Broken),
+        (Next::Again { .. }, Outcome::ResponseTooLarge) => failed(Reason::ResponseTooLarge),
+        (Next::Again { .. }, Outcome::GraceOver { .. }) => failed(Reason::Timeout),
+        (Next::Again { .. }, Outcome::Internal) => failed(Reason::Internal),
+    }
+}
+
+/// Whether an attempt whose caller waits for the response tries once more by itself: after an error on a reused
+/// connection, where the request may be repeated. Once for a run.
+pub fn once_more_within(run: &mut Run, outcome: Option<Outcome>) -> bool {
+    let again = outcome == Some(Outcome::Stale) && !run.progress.stale_forgiven && may_repeat(run);
+    if again {
+        sent(run);
+        run.progress.stale_forgiven = true;
+    }
+    again
+}
+
 /// Nothing was sent: repeated within the grace period, whatever the method. The first time at once if there is another
 /// peer, then after pauses.
 fn after_nothing_sent(run: &mut Run, other_peer: bool, now: Timestamp) -> Next {

@@ -49,6 +49,47 @@ fn a_caller_whose_upstream_is_gone_is_told_so() {
     let proxy = Setup::to(&free_port().to_string()).start_unkept();
     let url = encoded(&receiver.url("/"));
     let reply = proxy.get(format!("/?webhookEndpoint={url}"));
-    reply.problem(502, "bad-gateway");
+    reply.problem(502, "unreachable");
     assert!(reply.header("raincheck-run-id").is_some());
+    let seen = receiver.only();
+    assert_eq!(seen.header("raincheck-run-reason"), Some("unreachable"));
+    assert_eq!(
+        seen.body, reply.body,
+        "the webhook is told what the caller was"
+    );
+}
+
+#[test]
+fn a_callers_response_is_the_runs_whatever_would_be_repeated_without_him() {
+    let upstream = Server::fixed(503, "busy");
+    let receiver = Server::fixed(200, "");
+    let proxy = Setup::new(&upstream)
+        .set("route.async.attempts", 3)
+        .set("route.async.repeat", "always")
+        .start();
+    let url = encoded(&receiver.url("/"));
+    let reply = proxy.get(format!("/?webhookEndpoint={url}"));
+    assert_eq!((reply.status, reply.text()), (503, "busy".into()));
+    let seen = receiver.only();
+    assert_eq!(seen.header("raincheck-upstream-status"), Some("503"));
+    assert_eq!(seen.body, b"busy");
+    assert_eq!(upstream.seen().len(), 1);
+}
+
+#[test]
+fn a_caller_gets_the_answer_of_a_peer_that_is_there() {
+    let upstream = Server::fixed(200, "here");
+    let receiver = Server::fixed(200, "");
+    let gone = free_port().to_string();
+    let proxy = Setup::new(&upstream)
+        .set(
+            "upstream.app.peers",
+            vec![gone, upstream.address().to_string()],
+        )
+        .start();
+    let url = encoded(&receiver.url("/"));
+    for _ in 0..2 {
+        let reply = proxy.get(format!("/?webhookEndpoint={url}"));
+        assert_eq!((reply.status, reply.text()), (200, "here".into()));
+    }
 }

@@ -357,6 +357,16 @@ fn runs() -> impl Strategy<Value = Run> {
     })
 }
 
+#[test]
+fn a_stale_connection_is_tried_once_more_within_an_attempt_where_it_may_be_repeated() {
+    let mut get = run("GET", Repeat::Idempotent, 1);
+    assert!(!once_more_within(&mut get, Some(Outcome::Broken)));
+    assert!(once_more_within(&mut get, Some(Outcome::Stale)));
+    assert!(!once_more_within(&mut get, Some(Outcome::Stale)));
+    let mut post = run("POST", Repeat::Idempotent, 1);
+    assert!(!once_more_within(&mut post, Some(Outcome::Stale)));
+}
+
 /// The sum of what can only grow.
 fn used(progress: &Progress) -> [u32; 4] {
     let Progress {
@@ -375,6 +385,19 @@ fn used(progress: &Progress) -> [u32; 4] {
 }
 
 proptest! {
+    #[test]
+    fn only_an_interrupted_run_goes_on_behind_a_caller_who_waits(mut run in runs(), outcome in outcomes()) {
+        let next = after_attempt(&mut run, outcome, START);
+        match as_told(next, outcome) {
+            Next::Again { .. } => prop_assert_eq!(outcome, Outcome::Interrupted),
+            Next::End(end) => if let Next::End(before) = next {
+                prop_assert_eq!(end, before);
+            } else {
+                prop_assert!(matches!(end, End::Failed(_)));
+            },
+        }
+    }
+
     #[test]
     fn laws_of_a_life(mut run in runs(), steps in prop::collection::vec((outcomes(), 0_u64..40), 1..200)) {
         let mut now = START;
