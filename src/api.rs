@@ -19,7 +19,7 @@ mod sight;
 mod waiting;
 mod webhook_keys;
 
-pub use admin::{AdminApp, AdminParts};
+pub use admin::{AdminApp, AdminParts, ReloadOrder, ReloadOrders, Reloaded, Reloads, reloads};
 pub use openwhisk::OpenWhisk;
 pub use public::PublicApi;
 

@@ -4,9 +4,7 @@ use std::{
     future::Future,
     io,
     net::SocketAddr,
-    path::PathBuf,
     sync::{Arc, atomic::AtomicBool},
-    time::Duration,
 };
 
 use tokio::{
@@ -18,14 +16,17 @@ use tracing::warn;
 
 use self::{
     assembly::Assembly,
+    certificates::Shown,
     faces::Sockets,
     listen::{Connections, Inherited},
     upgrade::{Door, Offered, Predecessor},
+    upstreams::Upstreams,
 };
 use crate::{
+    api::ReloadOrders,
     config::Config,
     plugin::{Core, OpenError},
-    proxy::traffic::InFlight,
+    proxy::{Proxy, traffic::InFlight},
     store::{
         Store,
         sqlite::{Entry, SqliteStore},
@@ -39,6 +40,7 @@ mod faces;
 mod files;
 mod listen;
 pub mod logs;
+mod reload;
 pub mod signals;
 mod start_error;
 mod stop;
@@ -46,7 +48,9 @@ pub mod systemd;
 #[cfg(test)]
 mod tests;
 mod upgrade;
+mod upstreams;
 
+pub use reload::ReloadError;
 pub use start_error::StartError;
 pub use upgrade::UpgradeError;
 
@@ -54,15 +58,19 @@ pub use upgrade::UpgradeError;
 pub struct Running {
     listeners: Vec<SocketAddr>,
     admin: SocketAddr,
-    shutdown_delay: Duration,
-    drain_timeout: Duration,
+    /// What holds now.
+    config: Config,
+    proxy: Proxy,
+    upstreams: Upstreams,
+    certificates: Vec<(String, Arc<Shown>)>,
+    /// What the admin API asks for; none once somebody heeds it.
+    orders: Option<ReloadOrders>,
     core: Core,
     readiness: Arc<Readiness>,
     in_flight: Arc<InFlight>,
     connections: Connections,
     /// The listening sockets for a newer process.
     offered: io::Result<Vec<Offered>>,
-    store_folder: PathBuf,
     /// True closes the application's listeners.
     close: watch::Sender<bool>,
     /// True closes the admin listener.
@@ -122,8 +130,7 @@ async fn begin(
     // One TLS provider for both sides; a second start in a process finds it installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let sockets = Sockets::open(&config, inherited)?;
-    let own = sockets.own().map(|address| (address.ip(), address.port()));
-    config.webhook.own_addresses.extend(own);
+    config.webhook.own_addresses.extend(sockets.own());
     let runtimes = Runtimes::new(config.server.threads)?;
     let core = open(&config, runtimes.back().clone())?;
     let assembly = Assembly {
@@ -149,7 +156,7 @@ impl Running {
     /// accepted here, and [`Running::finish`] comes next.
     pub fn wait_for_successor(&mut self) -> Successor<impl Future<Output = ()> + use<>> {
         let offered = std::mem::replace(&mut self.offered, Ok(Vec::new()));
-        let door = offered.and_then(|offered| Door::open(&self.store_folder, offered));
+        let door = offered.and_then(|offered| Door::open(&self.config.store.path, offered));
         let (close, close_admin) = (self.close.clone(), self.close_admin.clone());
         let leave = move |pid: Option<u32>| {
             close.send_replace(true);
@@ -172,6 +179,11 @@ impl Running {
             taken_over,
             starting,
         }
+    }
+
+    /// What the admin API asks for, to be heeded by one who has the configuration's file. Once.
+    pub fn orders(&mut self) -> Option<ReloadOrders> {
+        self.orders.take()
     }
 
     /// Where the runs are.

@@ -14,6 +14,7 @@ mod listen;
 mod manual;
 mod plain;
 mod record;
+mod reload;
 mod runs;
 mod serve;
 mod settings;
@@ -84,6 +85,8 @@ enum Command {
     Listen(listen::Arguments),
     /// Print a page of the manual (man -l reads it).
     Man(manual::Arguments),
+    /// Have the running process read its configuration file again, as SIGHUP does.
+    Reload(reload::Arguments),
     /// Look at runs and act on them, by the admin listener.
     Runs(Box<runs::Arguments>),
     /// Serve until SIGTERM or SIGINT, or take over from the process that does (--upgrade).
@@ -102,6 +105,7 @@ impl Command {
             Self::Invoke(arguments) => invoke::run(&arguments, screen),
             Self::Listen(arguments) => listen::run(&arguments, screen),
             Self::Man(arguments) => manual::run(&arguments, screen),
+            Self::Reload(arguments) => reload::run(&arguments, screen),
             Self::Runs(arguments) => runs::run(&arguments, screen),
             Self::Serve(arguments) => serve::run(&arguments),
             Self::Version => version::run(screen),

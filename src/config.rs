@@ -39,6 +39,8 @@ pub use self::{complaint::Complaint, defaults::TEXT as DEFAULT_TEXT};
 pub struct Config {
     /// The file it was read from; empty if there is none.
     pub file: PathBuf,
+    /// Tells one text from another: the first 12 hexadecimal digits of its SHA-256.
+    pub digest: String,
     /// `[server]`
     pub server: Server,
     /// `[[listener]]`
@@ -130,7 +132,7 @@ fn environment(name: &str) -> Option<OsString> {
 }
 
 /// `[server]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
     /// Worker threads; 0 in the file is the number of cores here.
     pub threads: usize,
@@ -147,7 +149,7 @@ pub struct Server {
 }
 
 /// `[[listener]]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Listener {
     /// `host:port`.
     pub address: String,
@@ -158,7 +160,7 @@ pub struct Listener {
 }
 
 /// A certificate chain and its key, as PEM files.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CertificateFiles {
     /// The chain.
     pub cert: PathBuf,
@@ -167,7 +169,7 @@ pub struct CertificateFiles {
 }
 
 /// `[admin]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Admin {
     /// `host:port`.
     pub address: String,
@@ -178,7 +180,7 @@ pub struct Admin {
 }
 
 /// `[store]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Store {
     /// The folder of the SQLite store.
     pub path: PathBuf,
@@ -279,7 +281,7 @@ pub enum CallerEndpoints {
 }
 
 /// `[upstream.*]`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upstream {
     /// The table's name.
     pub name: String,
@@ -321,7 +323,7 @@ pub enum Balance {
 }
 
 /// `upstream.*.tls`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UpstreamTls {
     /// The name to ask for and to verify; default: the peer's host.
     pub sni: Option<String>,
@@ -332,7 +334,7 @@ pub struct UpstreamTls {
 }
 
 /// `upstream.*.health_check`
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HealthCheck {
     /// For `kind = "http"`: what to GET. None for `kind = "tcp"`.
     pub http_path: Option<String>,

@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use tokio::{runtime::Handle, sync::Semaphore};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -75,8 +76,9 @@ pub struct Courier(Arc<Inner>);
 
 struct Inner {
     parts: Parts,
-    receiver: Receiver,
-    signer: Signer,
+    lookup: Lookup,
+    /// By the newest configuration.
+    way: ArcSwap<Way>,
     handoff: Handoff,
     lines: Lines,
     /// Attempts that have ended and are being recorded without their place.
@@ -90,6 +92,30 @@ struct Inner {
     cut: CancellationToken,
 }
 
+/// What a configuration says of how receivers are told.
+struct Way {
+    receiver: Receiver,
+    signer: Signer,
+    secrets: SigningSecrets,
+    /// For a whole attempt.
+    timeout: Duration,
+}
+
+impl Way {
+    fn new(
+        settings: &WebhookClient,
+        secrets: SigningSecrets,
+        lookup: Lookup,
+    ) -> Result<Self, StartError> {
+        Ok(Self {
+            receiver: Receiver::new(settings, lookup).map_err(StartError)?,
+            signer: Signer::new(&settings.ed25519_keys),
+            secrets,
+            timeout: settings.timeout,
+        })
+    }
+}
+
 impl Courier {
     /// Takes up work.
     ///
@@ -101,8 +127,7 @@ impl Courier {
 
     /// [`Courier::start`] with names looked up in another way than the system's.
     fn start_with(parts: Parts, lookup: Lookup) -> Result<Self, StartError> {
-        let receiver = Receiver::new(&parts.settings, lookup).map_err(StartError)?;
-        let signer = Signer::new(&parts.settings.ed25519_keys);
+        let way = Way::new(&parts.settings, parts.secrets.clone(), Arc::clone(&lookup))?;
         let lines = Lines::new(
             parts.settings.per_host,
             parts.clock.clone(),
@@ -112,8 +137,8 @@ impl Courier {
             handoff::handoff(parts.settings.concurrency, Arc::new(lines.clone()));
         let courier = Arc::new(Inner {
             parts,
-            receiver,
-            signer,
+            lookup,
+            way: ArcSwap::from_pointee(way),
             handoff,
             lines,
             recording: Semaphore::new(RECORDING),
@@ -130,6 +155,22 @@ impl Courier {
             .tasks
             .spawn_on(claim::take_handed(Arc::clone(&courier), handed), runtime);
         Ok(Self(courier))
+    }
+
+    /// Tells receivers by these settings from now on. Attempts that are under way end as they began.
+    ///
+    /// # Errors
+    /// As [`Courier::start`]; nothing has changed then.
+    pub fn reconfigure(
+        &self,
+        settings: &WebhookClient,
+        secrets: SigningSecrets,
+    ) -> Result<(), StartError> {
+        let way = Way::new(settings, secrets, Arc::clone(&self.0.lookup))?;
+        self.0.way.store(Arc::new(way));
+        self.0.handoff.set_concurrency(settings.concurrency);
+        self.0.lines.set_per_host(settings.per_host);
+        Ok(())
     }
 
     /// The short way in, for the executor.

@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use pingora::{http::RequestHeader, protocols::http::ServerSession};
 use tokio::{runtime::Handle, sync::Notify};
@@ -119,7 +120,7 @@ pub struct Executor(Arc<Inner>);
 
 struct Inner {
     parts: Parts,
-    lanes: Lanes,
+    lanes: ArcSwap<Lanes>,
     freed: Arc<Notify>,
     live: LiveRuns,
     upstream: OnceLock<Arc<dyn Upstream>>,
@@ -137,7 +138,7 @@ impl Executor {
         let freed = Arc::new(Notify::new());
         Self(Arc::new(Inner {
             parts,
-            lanes: Lanes::new(routes, &freed),
+            lanes: ArcSwap::from_pointee(Lanes::new(routes, &Lanes::default(), &freed)),
             freed,
             live: LiveRuns::default(),
             upstream: OnceLock::new(),
@@ -145,6 +146,13 @@ impl Executor {
             draining: CancellationToken::new(),
             cut: CancellationToken::new(),
         }))
+    }
+
+    /// Has these lanes from now on, in place of those before. Runs of a route without a lane stay in the store.
+    pub fn set_lanes(&self, routes: impl IntoIterator<Item = (String, usize)>) {
+        let lanes = Lanes::new(routes, &self.0.lanes.load(), &self.0.freed);
+        self.0.lanes.store(Arc::new(lanes));
+        self.0.freed.notify_one();
     }
 
     /// Takes up work: queued runs are claimed from now on. A second call does nothing.
@@ -161,7 +169,11 @@ impl Executor {
         if self.0.draining.is_cancelled() || self.0.upstream.get().is_none() {
             return None;
         }
-        self.0.lanes.get(route)?.reserve(self.0.tasks.token())
+        self.0
+            .lanes
+            .load()
+            .get(route)?
+            .reserve(self.0.tasks.token())
     }
 
     /// Carries out a run that was accepted as started.

@@ -92,10 +92,20 @@ struct Inner {
 impl Gate {
     /// A gate with the limits of `config`.
     pub fn new(parts: Parts, config: &Config) -> Self {
+        Self::with(parts, Budget::new(config.limits.intake_memory), config)
+    }
+
+    /// A gate by a newer configuration: with the same parts, and the same budget for bodies that are being taken in.
+    pub fn renewed(&self, config: &Config) -> Self {
+        self.0.budget.set_limit(config.limits.intake_memory);
+        Self::with(self.0.parts.clone(), self.0.budget.clone(), config)
+    }
+
+    fn with(parts: Parts, budget: Budget, config: &Config) -> Self {
         Self(Arc::new(Inner {
             parts,
             rules: Rules::new(config),
-            budget: Budget::new(config.limits.intake_memory),
+            budget,
             public_prefix: config.server.public_prefix.clone(),
             public_url: config.server.public_url.clone(),
             relaxed: config.store.durability == Durability::Relaxed,

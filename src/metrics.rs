@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder, core::Collector,
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder, core::Collector,
 };
 
-use crate::model::{books::Books, delivery::DeliveryState, run::RunState};
+use crate::model::{books::Books, delivery::DeliveryState, run::RunState, time::Timestamp};
 
 mod minutes;
 mod prepare;
@@ -67,6 +67,9 @@ pub struct Metrics {
     pub store_writable: IntGauge,
     /// What ended in the last hour, for the admin API; no metric of Prometheus.
     pub minutes: Minutes,
+    config_info: IntGaugeVec,
+    config_loaded: Gauge,
+    config_reload_ok: IntGauge,
     store_runs: IntGaugeVec,
     store_runs_accepted: IntGauge,
     store_deliveries: IntGaugeVec,
@@ -175,6 +178,19 @@ impl Metrics {
                 &["state"],
             )?,
             store_bytes: made.gauges("store_bytes", "The store's size on disk.", &["kind"])?,
+            config_info: made.gauges(
+                "config_info",
+                "1, with the first digits of the SHA-256 of the configuration that holds.",
+                &["hash"],
+            )?,
+            config_loaded: made.seconds(
+                "config_last_reload_success_timestamp_seconds",
+                "When the configuration that holds was read.",
+            )?,
+            config_reload_ok: made.gauge(
+                "config_last_reload_successful",
+                "0 if the last reload was refused, otherwise 1.",
+            )?,
             minutes: Minutes::default(),
             registry,
         };
@@ -183,6 +199,20 @@ impl Metrics {
         ))?;
         metrics.prepare();
         Ok(metrics)
+    }
+
+    /// A configuration holds from now on.
+    pub fn config_loaded(&self, hash: &str, now: Timestamp) {
+        self.config_info.reset();
+        self.config_info.with_label_values(&[hash]).set(1);
+        self.config_loaded
+            .set(seconds(now.since(Timestamp::from_millis(0))));
+        self.config_reload_ok.set(1);
+    }
+
+    /// A configuration was refused; the one before holds.
+    pub fn config_refused(&self) {
+        self.config_reload_ok.set(0);
     }
 
     /// Takes over what the store says of itself.
@@ -267,6 +297,12 @@ impl Build<'_> {
 
     fn gauge(&self, name: &str, help: &str) -> prometheus::Result<IntGauge> {
         self.keep(IntGauge::with_opts(
+            Opts::new(name, help).namespace("raincheck"),
+        ))
+    }
+
+    fn seconds(&self, name: &str, help: &str) -> prometheus::Result<Gauge> {
+        self.keep(Gauge::with_opts(
             Opts::new(name, help).namespace("raincheck"),
         ))
     }

@@ -73,8 +73,10 @@ impl Raincheck {
             let settings = route.run.as_ref()?;
             Some((route.name.clone(), Arc::clone(settings)))
         });
+        let core = Core::enter(config, runtime.handle().clone(), entry)?;
+        core.config_loaded(config);
         Ok(Self(Arc::new(Inner {
-            core: Core::enter(config, runtime.handle().clone(), entry)?,
+            core,
             routes: routes.collect(),
             admin: config.admin.clone(),
             readiness: Arc::new(Readiness::default()),
@@ -154,7 +156,7 @@ impl Raincheck {
 
     /// The admin listener on `admin.address` (`/metrics`, `/livez`, `/readyz`, `/api/v1`), to be added to a server.
     pub fn admin_service(&self) -> Service<AdminApp> {
-        let app = self.0.core.admin_app(Arc::clone(&self.0.readiness));
+        let app = self.0.core.admin_app(Arc::clone(&self.0.readiness), None);
         let mut service = Service::new("raincheck admin".to_owned(), app);
         service.add_tcp(&self.0.admin.address);
         service

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use ipnet::IpNet;
@@ -44,7 +45,7 @@ pub mod upstream;
 
 /// Our `ProxyHttp`. Clones share everything but Pingora's connection pool.
 #[derive(Clone)]
-pub struct Proxy(Arc<Shared>);
+pub struct Proxy(Arc<ArcSwap<Shared>>);
 
 /// What a proxy is made of.
 pub struct Parts {
@@ -89,22 +90,35 @@ pub struct Ctx {
     tried: Tried,
 }
 
-impl Proxy {
-    /// Lays out the routes.
-    pub fn new(parts: Parts) -> Self {
+impl Shared {
+    fn new(parts: Parts) -> Self {
         let routes = parts.ways.iter().map(|way| {
             let route = &way.route;
             (route.host.clone(), route.path.clone(), Arc::clone(way))
         });
-        Self(Arc::new(Shared {
+        Self {
             table: RouteTable::new(routes),
             parts,
-        }))
+        }
+    }
+}
+
+impl Proxy {
+    /// Lays out the routes.
+    pub fn new(parts: Parts) -> Self {
+        Self(Arc::new(ArcSwap::from_pointee(Shared::new(parts))))
+    }
+
+    /// Is made of these parts from now on. Requests that have found their route go on as they began.
+    pub fn renew(&self, parts: Parts) {
+        self.0.store(Arc::new(Shared::new(parts)));
     }
 
     /// The first look at a caller's request: answered here, or on its way.
     async fn receive(&self, session: &mut Session, ctx: &mut Ctx) -> pingora::Result<bool> {
-        ctx.passing = Some(self.0.parts.in_flight.enter());
+        let shared = self.0.load_full();
+        let parts = &shared.parts;
+        ctx.passing = Some(parts.in_flight.enter());
         if let Err(problem) = head::check(&mut session.downstream_session) {
             self.refuse(session, &problem).await?;
             return Ok(true);
@@ -113,22 +127,18 @@ impl Proxy {
         let host = forwarding::host(request);
         let host = host.as_ref().map_or(&b""[..], |host| host.as_bytes());
         let path = path::of_target(request.raw_path());
-        if self.0.parts.api.owns(&String::from_utf8_lossy(path)) {
+        if parts.api.owns(&String::from_utf8_lossy(path)) {
             let tls = is_tls(session);
-            self.0.parts.api.serve(session, tls).await;
+            parts.api.serve(session, tls).await;
             return Ok(true);
         }
-        if self.0.parts.openwhisk.owns(path) {
-            let served = self
-                .0
-                .parts
-                .openwhisk
-                .serve(&mut session.downstream_session);
+        if parts.openwhisk.owns(path) {
+            let served = parts.openwhisk.serve(&mut session.downstream_session);
             // Boxed: only its own requests pay for its room on the stack.
             Box::pin(served).await;
             return Ok(true);
         }
-        let Some(way) = self.0.table.find(host, path) else {
+        let Some(way) = shared.table.find(host, path) else {
             let detail =
                 "No route has this host and path; the proxy's configuration names its routes.";
             self.refuse(session, &Problem::new(Code::NoRoute, detail))
@@ -139,7 +149,7 @@ impl Proxy {
             passing.begin();
         }
         let verdict = match &way.route.run {
-            Some(settings) => self.0.parts.gate.request_filter(session, settings).await?,
+            Some(settings) => parts.gate.request_filter(session, settings).await?,
             None => Verdict::Pass,
         };
         match verdict {
@@ -153,9 +163,10 @@ impl Proxy {
 
     /// The route of a run is that which accepted it.
     fn follow(&self, mark: &RunMark, ctx: &mut Ctx) -> pingora::Result<bool> {
+        let shared = self.0.load();
         let Parts {
             ways, namespaces, ..
-        } = &self.0.parts;
+        } = &shared.parts;
         let mut ways = ways.iter().chain(namespaces);
         let Some(way) = ways.find(|way| way.route.name == mark.route) else {
             return Err(
@@ -169,7 +180,7 @@ impl Proxy {
     async fn refuse(&self, session: &mut Session, problem: &Problem) -> pingora::Result<()> {
         let readable = matches!(problem.code, Code::NoRoute | Code::AmbiguousPath);
         let manner = Manner {
-            public_prefix: &self.0.parts.public_prefix,
+            public_prefix: &self.0.load().parts.public_prefix,
             close: !(readable && session.is_body_empty()),
             ..Manner::default()
         };
@@ -258,7 +269,7 @@ impl ProxyHttp for Proxy {
             address: address.copied(),
             tls,
         };
-        forwarding::forward(request, sender, &self.0.parts.trusted)
+        forwarding::forward(request, sender, &self.0.load().parts.trusted)
     }
 
     async fn request_body_filter(
@@ -279,7 +290,7 @@ impl ProxyHttp for Proxy {
         _ctx: &mut Ctx,
     ) -> pingora::Result<()> {
         forwarding::strip_response(response);
-        if self.0.parts.in_flight.are_last() && mark(session).is_none() {
+        if self.0.load().parts.in_flight.are_last() && mark(session).is_none() {
             session.set_keepalive(None);
         }
         Ok(())

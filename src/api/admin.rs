@@ -44,8 +44,11 @@ mod list;
 mod pages;
 mod query;
 mod receivers;
+mod reload;
 mod session;
 mod stats;
+
+pub use reload::{ReloadOrder, ReloadOrders, Reloaded, Reloads, reloads};
 
 /// Seconds that an idle connection stays open.
 const KEEPALIVE: u64 = 60;
@@ -73,6 +76,8 @@ pub struct AdminParts {
     pub lines: Lines,
     /// Tells the time.
     pub clock: SharedClock,
+    /// Who reads the configuration again, if anybody does.
+    pub reloads: Option<Reloads>,
 }
 
 pub(super) struct Shared {
@@ -88,6 +93,8 @@ pub(super) struct Shared {
     /// None if everybody who reaches the listener may use it.
     lock: Option<Lock>,
     started_at: Timestamp,
+    /// None if nobody reloads.
+    reloads: Option<Reloads>,
     /// Places for event streams.
     streams: Arc<Semaphore>,
 }
@@ -116,6 +123,7 @@ impl AdminApp {
             hosts: hosts.map(|host| host.to_ascii_lowercase()).collect(),
             lock,
             started_at: parts.clock.now(),
+            reloads: parts.reloads,
             streams: Arc::new(Semaphore::new(events::STREAMS)),
             store: parts.store,
             readiness,
@@ -142,6 +150,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .routes(routes!(receivers::breakers))
         .routes(routes!(stats::stats))
         .routes(routes!(events::events))
+        .routes(routes!(reload::reload))
         .split_for_parts();
     let document = describe::document(described);
     let document = async move || {

@@ -192,6 +192,14 @@ const fn explanation(code: Code) -> (&'static str, &'static str) {
             "As many streams of events are open on the admin listener as it allows.",
             "Close one of them, or poll the list of runs.",
         ),
+        Code::ConfigurationRefused => (
+            "The configuration file has been read again and something in it is wrong. Nothing has changed.",
+            "Mend what the detail names, try the file with raincheck check, and reload again.",
+        ),
+        Code::NotReloadable => (
+            "The process has no configuration file that it could read again, or is stopping.",
+            "Serve with --config, or start a new process. A host with Raincheck as a library reloads by its own means.",
+        ),
         Code::Internal => (
             "The proxy failed in a way it should not.",
             "Try again. Operators: the log has an entry with the run's id.",

@@ -50,6 +50,29 @@ impl PublicApi {
         metrics: Metrics,
         lines: Lines,
     ) -> Self {
+        let parts = (store, live, metrics, lines);
+        Self::with(parts, CancellationToken::new(), config)
+    }
+
+    /// The same by a newer configuration.
+    pub fn renewed(&self, config: &Config) -> Self {
+        let Shared {
+            store,
+            live,
+            metrics,
+            lines,
+            stopping,
+            ..
+        } = &*self.shared;
+        let parts = (store.clone(), live.clone(), metrics.clone(), lines.clone());
+        Self::with(parts, stopping.clone(), config)
+    }
+
+    fn with(
+        (store, live, metrics, lines): (Arc<dyn Store>, LiveRuns, Metrics, Lines),
+        stopping: CancellationToken,
+        config: &Config,
+    ) -> Self {
         let shared = Arc::new(Shared {
             store,
             live,
@@ -64,7 +87,7 @@ impl PublicApi {
                 .iter()
                 .map(SigningKey::public)
                 .collect(),
-            stopping: CancellationToken::new(),
+            stopping,
         });
         let router = router(shared.clone());
         Self { shared, router }

@@ -36,7 +36,22 @@ pub enum CertificateError {
 
 /// The certificate that a listener shows now.
 #[derive(Debug)]
-struct Shown(RwLock<Arc<CertifiedKey>>);
+pub(super) struct Shown(RwLock<Arc<CertifiedKey>>);
+
+impl Shown {
+    /// Shows the certificate of these files.
+    ///
+    /// # Errors
+    /// When the files cannot be used.
+    pub(super) fn of(files: &CertificateFiles) -> Result<Arc<Self>, CertificateError> {
+        Ok(Arc::new(Self(RwLock::new(Arc::new(load(files)?)))))
+    }
+
+    /// Shows another one, from the next handshake on.
+    pub(super) fn show(&self, certificate: CertifiedKey) {
+        *self.0.write() = Arc::new(certificate);
+    }
+}
 
 impl ResolvesServerCert for Shown {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
@@ -52,20 +67,26 @@ impl TlsAccept for Quiet {}
 /// The TLS settings of a listener: its certificate, and HTTP/2 or HTTP/1.1 as the client likes.
 ///
 /// # Errors
-/// When the files cannot be used.
-pub(super) fn settings(files: &CertificateFiles) -> Result<TlsSettings, CertificateError> {
-    let shown = Shown(RwLock::new(Arc::new(load(files)?)));
+/// When no settings can be made.
+pub(super) fn settings(
+    files: &CertificateFiles,
+    shown: &Arc<Shown>,
+) -> Result<TlsSettings, CertificateError> {
     let mut settings =
         TlsSettings::with_callbacks(Box::new(Quiet)).map_err(|_| CertificateError::Unusable {
             files: files.clone(),
             error: rustls::Error::General("TLS settings cannot be made".to_owned()),
         })?;
-    settings.set_cert_resolver(Arc::new(shown));
+    settings.set_cert_resolver(Arc::clone(shown) as Arc<dyn ResolvesServerCert>);
     settings.enable_h2();
     Ok(settings)
 }
 
-fn load(files: &CertificateFiles) -> Result<CertifiedKey, CertificateError> {
+/// Reads a certificate and its key.
+///
+/// # Errors
+/// When the files cannot be used.
+pub(super) fn load(files: &CertificateFiles) -> Result<CertifiedKey, CertificateError> {
     let unreadable = |path: &PathBuf, error| CertificateError::Unreadable {
         path: path.clone(),
         error,

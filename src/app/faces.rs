@@ -1,6 +1,11 @@
 //! What listens: the application's listeners and the admin listener, and the HTTP settings of each.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use pingora::{
     apps::HttpServerOptions,
@@ -10,7 +15,8 @@ use pingora::{
 };
 
 use super::{
-    StartError, certificates,
+    StartError,
+    certificates::{self, Shown},
     listen::{BindError, Bound, Connections, Face, Inherited},
     upgrade::Offered,
 };
@@ -32,6 +38,8 @@ pub(super) struct Faces {
     pub(super) application: Vec<Face<HttpProxy<Proxy>>>,
     /// Not served yet.
     pub(super) admin: Bound,
+    /// What the listeners show, by their addresses as configured.
+    pub(super) certificates: Vec<(String, Arc<Shown>)>,
 }
 
 /// All listening sockets, in the order of the configuration.
@@ -67,8 +75,9 @@ impl Sockets {
     }
 
     /// Where this process listens at all.
-    pub(super) fn own(&self) -> impl Iterator<Item = SocketAddr> {
-        self.addresses().into_iter().chain([self.admin.address()])
+    pub(super) fn own(&self) -> impl Iterator<Item = (IpAddr, u16)> {
+        let all = self.addresses().into_iter().chain([self.admin.address()]);
+        all.map(|address| (address.ip(), address.port()))
     }
 
     /// The faces of the application: one for all ordinary listeners, one for those that take cleartext HTTP/2 too. (It
@@ -83,16 +92,23 @@ impl Sockets {
         let face = |name, h2c| Face::new(name, configured(conf, proxy, h2c), connections);
         let mut plain = face("listeners", false);
         let mut h2c = face("h2c listeners", true);
+        let mut shows = Vec::new();
         for (listener, socket) in self.listeners {
-            let tls = listener.tls.as_ref().map(certificates::settings);
+            let mut tls = None;
+            if let Some(files) = &listener.tls {
+                let shown = Shown::of(files)?;
+                tls = Some(certificates::settings(files, &shown)?);
+                shows.push((listener.address, shown));
+            }
             let face = if listener.h2c { &mut h2c } else { &mut plain };
-            face.add(socket, tls.transpose()?);
+            face.add(socket, tls);
         }
         let mut faces = vec![plain, h2c];
         faces.retain(|face| !face.is_empty());
         Ok(Faces {
             application: faces,
             admin: self.admin,
+            certificates: shows,
         })
     }
 }

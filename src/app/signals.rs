@@ -13,6 +13,8 @@ pub enum Signal {
     Interrupt,
     /// SIGQUIT: hand over to a new process.
     Quit,
+    /// SIGHUP: read the configuration again.
+    Hangup,
 }
 
 impl Signal {
@@ -22,6 +24,7 @@ impl Signal {
             Self::Terminate => "SIGTERM",
             Self::Interrupt => "SIGINT",
             Self::Quit => "SIGQUIT",
+            Self::Hangup => "SIGHUP",
         }
     }
 }
@@ -32,6 +35,7 @@ pub struct Signals {
     terminate: unix::Signal,
     interrupt: unix::Signal,
     quit: unix::Signal,
+    hangup: unix::Signal,
 }
 
 impl Signals {
@@ -44,6 +48,7 @@ impl Signals {
             terminate: unix::signal(SignalKind::terminate())?,
             interrupt: unix::signal(SignalKind::interrupt())?,
             quit: unix::signal(SignalKind::quit())?,
+            hangup: unix::signal(SignalKind::hangup())?,
         })
     }
 
@@ -53,6 +58,7 @@ impl Signals {
             _ = self.terminate.recv() => Signal::Terminate,
             _ = self.interrupt.recv() => Signal::Interrupt,
             _ = self.quit.recv() => Signal::Quit,
+            _ = self.hangup.recv() => Signal::Hangup,
         }
     }
 
@@ -60,7 +66,7 @@ impl Signals {
     pub async fn next_to_end(&mut self) -> Signal {
         loop {
             match self.next().await {
-                Signal::Quit => {}
+                Signal::Quit | Signal::Hangup => {}
                 end @ (Signal::Terminate | Signal::Interrupt) => return end,
             }
         }

@@ -23,16 +23,18 @@ impl Running {
     pub async fn stop(mut self) {
         self.readiness.advance(Phase::Draining);
         if !*self.close.borrow() {
-            info!(delay = ?self.shutdown_delay, "stopping");
-            sleep(self.shutdown_delay).await;
+            let delay = self.config.server.shutdown_delay;
+            info!(?delay, "stopping");
+            sleep(delay).await;
         }
-        let end = Instant::now() + self.drain_timeout;
+        let drain_timeout = self.config.server.drain_timeout;
+        let end = Instant::now() + drain_timeout;
         self.offered = Ok(Vec::new());
         self.close.send_replace(true);
         self.connections.close_idle.cancel();
         let (requests, ()) = tokio::join!(
             timeout_at(end, self.in_flight.idle()),
-            self.core.drain(self.drain_timeout),
+            self.core.drain(drain_timeout),
         );
         if requests.is_err() {
             warn!(

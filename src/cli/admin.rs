@@ -155,6 +155,7 @@ impl Admin {
         let problem = Problem::read(response).await;
         let exit = match (problem.code.as_str(), status) {
             ("store-unavailable", _) => Exit::Store,
+            ("configuration-refused", _) => Exit::Config,
             (_, StatusCode::BAD_REQUEST) => Exit::Usage,
             _ => Exit::Failed,
         };

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use super::{Exit, Failure, check};
 use crate::{
+    api::Reloaded,
     app::{
         self, Running, StartError, logs,
         signals::{Signal, Signals},
@@ -36,20 +37,15 @@ pub(super) struct Arguments {
 /// Serves until SIGTERM or SIGINT; a second one ends it at once. SIGQUIT starts the program anew, to take over.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     logs::start();
-    let (config, source) = match &arguments.upstream {
-        Some(url) => {
-            let config =
-                Config::for_upstream(url).map_err(|complaints| check::refused(&complaints))?;
-            (config, "--upstream".to_owned())
-        }
-        None => (
-            check::load(&arguments.config)?,
-            arguments.config.display().to_string(),
-        ),
+    let source = match &arguments.upstream {
+        Some(url) => Source::Upstream(url.clone()),
+        None => Source::File(arguments.config.clone()),
     };
+    let config = source.load()?;
     info!(
         version = env!("CARGO_PKG_VERSION"),
-        config = source,
+        config = source.name(),
+        hash = config.digest,
         "raincheck starts"
     );
     for route in &config.routes {
@@ -67,13 +63,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Exit::Failed.because(format!("no thread can be started: {error}")))?;
-    let served = runtime.block_on(serve(config, arguments.upgrade));
+    let served = runtime.block_on(serve(config, &source, arguments.upgrade));
     // What a second signal left behind is not waited for.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(config: Config, upgrade: bool) -> Result<(), Failure> {
+async fn serve(config: Config, source: &Source, upgrade: bool) -> Result<(), Failure> {
     let mut signals = Signals::catch()
         .map_err(|error| Exit::Failed.because(format!("signals cannot be caught: {error}")))?;
     let mut running = if upgrade {
@@ -82,7 +78,7 @@ async fn serve(config: Config, upgrade: bool) -> Result<(), Failure> {
         app::start(config).await?
     };
     systemd::notify("READY=1");
-    let end = match until_the_end(&mut running, &mut signals).await {
+    let end = match until_the_end(&mut running, source, &mut signals).await {
         Some(signal) => signal,
         None => {
             tokio::select! {
@@ -108,8 +104,50 @@ async fn serve(config: Config, upgrade: bool) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Where the configuration is read.
+enum Source {
+    File(PathBuf),
+    /// The application's URL: all else is by default.
+    Upstream(String),
+}
+
+impl Source {
+    fn load(&self) -> Result<Config, Failure> {
+        match self {
+            Self::File(path) => check::load(path),
+            Self::Upstream(url) => {
+                Config::for_upstream(url).map_err(|complaints| check::refused(&complaints))
+            }
+        }
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::File(path) => path.display().to_string(),
+            Self::Upstream(_) => "--upstream".to_owned(),
+        }
+    }
+}
+
+/// Reads the configuration again; the error says why nothing has changed.
+async fn reload(running: &mut Running, source: &Source) -> Result<Reloaded, String> {
+    let reloaded = match source.load() {
+        Ok(config) => running.reload(config).await.map_err(|it| it.to_string()),
+        Err(failure) => Err(failure.message),
+    };
+    if let Err(why) = &reloaded {
+        running.refused(why);
+    }
+    reloaded
+}
+
 /// Serves until a signal ends it, which is returned; none: a new process has taken over.
-async fn until_the_end(running: &mut Running, signals: &mut Signals) -> Option<Signal> {
+async fn until_the_end(
+    running: &mut Running,
+    source: &Source,
+    signals: &mut Signals,
+) -> Option<Signal> {
+    let mut orders = running.orders()?;
     let successor = running.wait_for_successor();
     let mut taken_over = pin!(successor.taken_over);
     let mut starts = pin!(Fuse::terminated());
@@ -117,11 +155,13 @@ async fn until_the_end(running: &mut Running, signals: &mut Signals) -> Option<S
         tokio::select! {
             () = &mut taken_over => return None,
             () = &mut starts => {}
+            Some(order) = orders.recv() => order.done(reload(running, source).await),
             signal = signals.next() => match signal {
                 Signal::Quit if starts.is_terminated() => {
                     starts.set(successor::start(successor.starting.clone()).fuse());
                 }
                 Signal::Quit => info!("a new process is starting already"),
+                Signal::Hangup => drop(reload(running, source).await),
                 end @ (Signal::Terminate | Signal::Interrupt) => {
                     systemd::notify("STOPPING=1");
                     return Some(end);

@@ -103,6 +103,7 @@ fn whole(root: &Section<'_>, reader: Reader) -> Option<Config> {
     let routes = route::read(root, &shared)?;
     Some(Config {
         file: root.reading.file.to_owned(),
+        digest: digest(root.reading.text),
         server,
         listeners,
         admin,
@@ -113,4 +114,10 @@ fn whole(root: &Section<'_>, reader: Reader) -> Option<Config> {
         routes: routes.into_iter().map(Arc::<Route>::new).collect(),
         namespaces,
     })
+}
+
+fn digest(text: &str) -> String {
+    let digest = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    let digits = digest.as_ref().iter().take(6);
+    digits.map(|byte| format!("{byte:02x}")).collect()
 }

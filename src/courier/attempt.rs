@@ -92,16 +92,15 @@ async fn send(
     let spool = parts.store.spool();
     let url = response_url(courier, claim.run.id);
     let content = Content::of(claim, spool, url.as_deref()).await?;
-    let secrets = (parts.secrets)(&claim.run.policy.route);
+    let way = courier.way.load_full();
+    let secrets = (way.secrets)(&claim.run.policy.route);
     let from = (spool, &parts.clock);
-    let (signatures, now) = courier.signer.sign(claim, &content, &secrets, from).await?;
+    let (signatures, now) = way.signer.sign(claim, &content, &secrets, from).await?;
     let loop_id = &parts.store.identity().loop_id;
     let headers = message::headers(claim, &content, &signatures, loop_id, now);
     let body = content.to_send(spool);
-    let deadline = Instant::now() + parts.settings.timeout;
-    let posting = courier
-        .receiver
-        .post(&claim.endpoint, headers, body, dialled);
+    let deadline = Instant::now() + way.timeout;
+    let posting = way.receiver.post(&claim.endpoint, headers, body, dialled);
     let response = tokio::time::timeout_at(deadline, posting)
         .await
         .map_err(|_elapsed| Failure::timeout())??;

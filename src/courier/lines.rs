@@ -56,6 +56,12 @@ impl Lines {
         schedule.held_until(&receiver_address(endpoint))
     }
 
+    pub(super) fn set_per_host(&self, per_host: usize) {
+        let now = self.0.clock.now();
+        self.0.schedule.lock().set_per_host(per_host, now);
+        self.0.freed.notify_one();
+    }
+
     pub(super) fn add(&self, pending: &[PendingDelivery]) {
         let now = self.0.clock.now();
         let mut schedule = self.0.schedule.lock();

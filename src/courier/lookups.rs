@@ -62,8 +62,11 @@ type Addresses = Shared<BoxFuture<'static, Result<Vec<IpAddr>, Arc<io::Error>>>>
 struct UnderWay {
     by_name: Arc<Mutex<HashMap<String, Addresses>>>,
     most: usize,
-    look: Arc<dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync>,
+    look: Arc<Look>,
 }
+
+/// Looks a name up, and blocks while it does.
+type Look = dyn Fn(&str) -> io::Result<Vec<IpAddr>> + Send + Sync;
 
 impl UnderWay {
     fn new(

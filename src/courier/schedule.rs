@@ -91,6 +91,15 @@ impl Schedule {
         }
     }
 
+    /// Lets so many out to one receiver at a time from now on.
+    pub(super) fn set_per_host(&mut self, per_host: usize, now: Timestamp) {
+        self.per_host = per_host;
+        let names: Vec<_> = self.lines.keys().cloned().collect();
+        for name in names {
+            self.change(&name, now, |_| {});
+        }
+    }
+
     /// Takes a delivery in, or its new due time.
     pub(super) fn add(&mut self, pending: &PendingDelivery, now: Timestamp) {
         self.forget(pending.id, now);

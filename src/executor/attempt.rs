@@ -194,7 +194,7 @@ async fn settled_as(executor: &Inner, next: Next, settled: Settled, room: Option
     match next {
         Next::End(_) => ended::finished(&executor.parts.metrics, &settled.run),
         Next::Again { due } => {
-            if let Some(lane) = executor.lanes.get(&settled.run.policy.route) {
+            if let Some(lane) = executor.lanes.load().get(&settled.run.policy.route) {
                 lane.queued_until(due);
             }
             executor.freed.notify_one();

@@ -50,7 +50,8 @@ struct Dispatcher<'a> {
 impl Dispatcher<'_> {
     /// Turn by turn, until no lane has both a free slot and a due run.
     async fn look(&mut self, everything: bool) {
-        let lanes = &self.executor.lanes.all;
+        let lanes = self.executor.lanes.load_full();
+        let lanes = &lanes.all;
         let mut everything = everything;
         loop {
             let mut more = false;
@@ -110,8 +111,9 @@ impl Dispatcher<'_> {
 
     fn until_next_due(&self) -> Duration {
         let now = self.executor.parts.clock.now();
-        let lanes = &self.executor.lanes.all;
+        let lanes = self.executor.lanes.load();
         let due = lanes
+            .all
             .iter()
             .map(|lane| lane.next_due())
             .filter(|due| *due > now)

@@ -1,6 +1,12 @@
 //! Lanes: each route's slots, taken first come first served.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -9,7 +15,7 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use crate::model::time::Timestamp;
 
 /// The lanes of all routes with runs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Lanes {
     by_route: HashMap<String, Arc<Lane>>,
     /// In the order of the configuration.
@@ -17,20 +23,26 @@ pub(super) struct Lanes {
 }
 
 impl Lanes {
-    /// Lanes by route name, each with its `concurrency`. `freed` is told of slots that queued runs wait for.
+    /// Lanes by route name, each with its `concurrency`. `freed` is told of slots that queued runs wait for. A lane that
+    /// was there before goes on, with its new number of slots.
     pub(super) fn new(
         routes: impl IntoIterator<Item = (String, usize)>,
+        before: &Self,
         freed: &Arc<Notify>,
     ) -> Self {
         let all: Vec<_> = routes
             .into_iter()
-            .map(|(route, slots)| {
-                Arc::new(Lane {
+            .map(|(route, slots)| match before.get(&route) {
+                Some(lane) => {
+                    lane.slots.store(slots, Ordering::Relaxed);
+                    Arc::clone(lane)
+                }
+                None => Arc::new(Lane {
                     route,
-                    slots,
+                    slots: AtomicUsize::new(slots),
                     freed: Arc::clone(freed),
                     traffic: Mutex::new(Traffic::default()),
-                })
+                }),
             })
             .collect();
         let by_route = all
@@ -49,7 +61,7 @@ impl Lanes {
 #[derive(Debug)]
 pub(super) struct Lane {
     pub(super) route: String,
-    slots: usize,
+    slots: AtomicUsize,
     freed: Arc<Notify>,
     traffic: Mutex<Traffic>,
 }
@@ -86,7 +98,7 @@ impl Lane {
     /// A slot for a new run, if one is free and no queued run waits for it.
     pub(super) fn reserve(self: &Arc<Self>, task: TaskTrackerToken) -> Option<Slot> {
         let mut traffic = self.traffic.lock();
-        if traffic.waiting || traffic.taken >= self.slots {
+        if traffic.waiting || traffic.taken >= self.slots() {
             traffic.waiting = true;
             traffic.turned_away += 1;
             return None;
@@ -106,7 +118,7 @@ impl Lane {
         task: impl Fn() -> TaskTrackerToken,
     ) -> (Vec<Slot>, Look) {
         let mut traffic = self.traffic.lock();
-        let count = (self.slots - traffic.taken).min(limit);
+        let count = self.slots().saturating_sub(traffic.taken).min(limit);
         traffic.taken += count;
         let look = Look(traffic.turned_away);
         drop(traffic);
@@ -148,7 +160,11 @@ impl Lane {
     /// Whether a look into the store is worth while now.
     pub(super) fn wants_look(&self, now: Timestamp) -> bool {
         let traffic = self.traffic.lock();
-        traffic.taken < self.slots && (traffic.waiting || traffic.next_due <= now)
+        traffic.taken < self.slots() && (traffic.waiting || traffic.next_due <= now)
+    }
+
+    fn slots(&self) -> usize {
+        self.slots.load(Ordering::Relaxed)
     }
 
     fn free(&self) {

@@ -11,7 +11,7 @@ pub(super) struct Budget(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    limit: u64,
+    limit: AtomicU64,
     taken: AtomicU64,
 }
 
@@ -25,14 +25,20 @@ pub(super) struct Share {
 impl Budget {
     pub(super) fn new(limit: u64) -> Self {
         Self(Arc::new(Inner {
-            limit,
+            limit: AtomicU64::new(limit),
             taken: AtomicU64::new(0),
         }))
     }
 
+    /// Has this limit from now on; what is taken beyond it stays so until it is given back.
+    pub(super) fn set_limit(&self, limit: u64) {
+        self.0.limit.store(limit, Ordering::Relaxed);
+    }
+
     /// Takes `bytes`, if so much is left.
     pub(super) fn take(&self, bytes: u64) -> Option<Share> {
-        let fits = |taken: u64| taken.checked_add(bytes).filter(|sum| *sum <= self.0.limit);
+        let limit = self.0.limit.load(Ordering::Relaxed);
+        let fits = |taken: u64| taken.checked_add(bytes).filter(|sum| *sum <= limit);
         self.0
             .taken
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits)
@@ -66,5 +72,16 @@ mod tests {
         drop(second);
         assert!(budget.take(100).is_some());
         assert!(budget.take(u64::MAX).is_none());
+    }
+
+    #[test]
+    fn a_smaller_limit_holds_for_what_is_taken_next() {
+        let budget = Budget::new(100);
+        let first = budget.take(60).unwrap();
+        budget.set_limit(50);
+        assert!(budget.take(1).is_none());
+        drop(first);
+        assert!(budget.take(51).is_none());
+        assert!(budget.take(50).is_some());
     }
 }

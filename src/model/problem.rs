@@ -51,12 +51,14 @@ pub enum Code {
     DeliveryUnderWay,
     RequestGone,
     TooManyStreams,
+    ConfigurationRefused,
+    NotReloadable,
     Internal,
 }
 
 impl Code {
     /// All codes.
-    pub const ALL: [Self; 38] = [
+    pub const ALL: [Self; 40] = [
         Self::NoRoute,
         Self::AmbiguousPath,
         Self::BadRequest,
@@ -94,6 +96,8 @@ impl Code {
         Self::DeliveryUnderWay,
         Self::RequestGone,
         Self::TooManyStreams,
+        Self::ConfigurationRefused,
+        Self::NotReloadable,
         Self::Internal,
     ];
 
@@ -209,6 +213,16 @@ impl Code {
                 "The run's request is not kept any more",
             ),
             Self::TooManyStreams => ("too-many-streams", 429, "Too many event streams are open"),
+            Self::ConfigurationRefused => (
+                "configuration-refused",
+                422,
+                "The configuration file is refused",
+            ),
+            Self::NotReloadable => (
+                "not-reloadable",
+                409,
+                "This process cannot read its configuration again",
+            ),
             Self::Internal => ("internal", 500, "An internal error"),
         }
     }

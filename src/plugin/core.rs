@@ -13,7 +13,7 @@ use tracing::warn;
 
 use super::clock;
 use crate::{
-    api::{AdminApp, AdminParts, OpenWhisk, PublicApi},
+    api::{AdminApp, AdminParts, OpenWhisk, PublicApi, Reloads},
     config::Config,
     courier::{self, Courier, Links, SigningSecrets},
     executor::{self, Executor, Hosted, upstream::Pipeline},
@@ -107,15 +107,7 @@ impl Core {
     ) -> Result<Self, OpenError> {
         let clock = clock::system();
         let metrics = Metrics::new().map_err(OpenError::Metrics)?;
-        for route in &config.routes {
-            let run = route.run.as_ref();
-            let dialects = run.map(|run| run.dialects.iter().map(|dialect| dialect.name));
-            metrics.prepare_route(&route.name, dialects);
-        }
-        for namespace in &config.namespaces {
-            let dialects = [openwhisk::DIALECT.name].into_iter();
-            metrics.prepare_route(&namespace.route.name, Some(dialects));
-        }
+        prepare(&metrics, config);
         let store = open(&clock, &metrics)?;
         let courier = Courier::start(courier::Parts {
             store: store.clone(),
@@ -153,6 +145,7 @@ impl Core {
             metrics: metrics.clone(),
             lines: lines.clone(),
             clock: clock.clone(),
+            reloads: None,
         };
         let gate = Gate::new(parts, config);
         let api = PublicApi::new(config, store.clone(), live, metrics.clone(), lines);
@@ -172,9 +165,35 @@ impl Core {
         })
     }
 
-    /// Where operators look, to be served on `admin.address`.
-    pub fn admin_app(&self, readiness: Arc<Readiness>) -> AdminApp {
-        AdminApp::new(self.admin.clone(), readiness)
+    /// Tells the metrics that this configuration holds.
+    pub fn config_loaded(&self, config: &Config) {
+        self.metrics.config_loaded(&config.digest, self.clock.now());
+    }
+
+    /// Goes by a newer configuration from now on: what is on its way goes on as it began, and what was accepted keeps
+    /// the policy that it was accepted with. `[server]`, `[store]`, `[admin]` and listeners stay as they were.
+    ///
+    /// # Errors
+    /// When webhooks cannot be sent by it; nothing has changed then.
+    pub fn reconfigure(&mut self, config: &Config) -> Result<(), courier::StartError> {
+        self.courier
+            .reconfigure(&config.webhook, signing_secrets(config))?;
+        prepare(&self.metrics, config);
+        self.executor.set_lanes(lanes(config));
+        self.gate = self.gate.renewed(config);
+        self.api = self.api.renewed(config);
+        self.openwhisk = OpenWhisk::new(config, self.gate.clone(), &self.api);
+        self.config_loaded(config);
+        Ok(())
+    }
+
+    /// Where operators look, to be served on `admin.address`. `reloads` leads to who reads the configuration again.
+    pub fn admin_app(&self, readiness: Arc<Readiness>, reloads: Option<Reloads>) -> AdminApp {
+        let parts = AdminParts {
+            reloads,
+            ..self.admin.clone()
+        };
+        AdminApp::new(parts, readiness)
     }
 
     /// Carries out runs from now on, through a second proxy of `host` with connections of its own.
@@ -238,6 +257,18 @@ impl Core {
         if timeout(RECORDING, closed).await.is_err() {
             warn!("the store could not be closed in time; the next start recovers it");
         }
+    }
+}
+
+fn prepare(metrics: &Metrics, config: &Config) {
+    for route in &config.routes {
+        let run = route.run.as_ref();
+        let dialects = run.map(|run| run.dialects.iter().map(|dialect| dialect.name));
+        metrics.prepare_route(&route.name, dialects);
+    }
+    for namespace in &config.namespaces {
+        let dialects = [openwhisk::DIALECT.name].into_iter();
+        metrics.prepare_route(&namespace.route.name, Some(dialects));
     }
 }
 

@@ -59,6 +59,11 @@ impl Upstream {
         &self.settings.name
     }
 
+    /// What it was made of.
+    pub fn settings(&self) -> &config::Upstream {
+        &self.settings
+    }
+
     /// How many peers there are, healthy or not.
     pub fn len(&self) -> usize {
         self.peers.read().len()

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
 
 use crate::{model::delivery::DeliveryOutcome, store::DeliveryClaim};
 
@@ -18,10 +19,27 @@ pub trait Admission: Send + Sync {
 /// Slots for deliveries under way, and the way in for those who have claimed one.
 #[derive(Clone)]
 pub struct Handoff {
-    slots: Arc<Semaphore>,
+    slots: Arc<Mutex<Slots>>,
     sender: mpsc::UnboundedSender<Handed>,
     admission: Arc<dyn Admission>,
-    reserve: usize,
+}
+
+/// How many deliveries may be under way, and are.
+#[derive(Debug)]
+struct Slots {
+    all: usize,
+    taken: usize,
+    closed: bool,
+}
+
+/// The right to one delivery under way; given back when dropped.
+#[derive(Debug)]
+pub struct Slot(Arc<Mutex<Slots>>);
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.lock().taken -= 1;
+    }
 }
 
 /// One place in so many is kept for receivers that have no delivery out.
@@ -43,7 +61,7 @@ pub struct Handed {
 /// A place for one delivery among all, and among those to its receiver.
 pub struct Place {
     // Dropped first: who is told of a free place finds the slot free.
-    slot: Option<OwnedSemaphorePermit>,
+    slot: Option<Slot>,
     receiver: Arc<str>,
     outcome: Option<DeliveryOutcome>,
     admission: Arc<dyn Admission>,
@@ -59,12 +77,15 @@ pub struct Room {
 /// Makes a hand-over with `concurrency` slots. The channel is bounded by them: each claim in it holds one.
 pub fn handoff(concurrency: usize, admission: Arc<dyn Admission>) -> (Handoff, Receiver) {
     let (sender, receiver) = mpsc::unbounded_channel();
-    let slots = Arc::new(Semaphore::new(concurrency.min(Semaphore::MAX_PERMITS)));
+    let slots = Slots {
+        all: concurrency,
+        taken: 0,
+        closed: false,
+    };
     let handoff = Handoff {
-        slots,
+        slots: Arc::new(Mutex::new(slots)),
         sender,
         admission,
-        reserve: concurrency / RESERVE,
     };
     (handoff, Receiver(receiver))
 }
@@ -84,18 +105,30 @@ impl Handoff {
     }
 
     /// A free slot, if there is one now.
-    pub fn try_slot(&self) -> Option<OwnedSemaphorePermit> {
-        Arc::clone(&self.slots).try_acquire_owned().ok()
+    pub fn try_slot(&self) -> Option<Slot> {
+        let mut slots = self.slots.lock();
+        if slots.closed || slots.taken >= slots.all {
+            return None;
+        }
+        slots.taken += 1;
+        drop(slots);
+        Some(Slot(Arc::clone(&self.slots)))
+    }
+
+    /// Has so many slots from now on. With fewer than are taken, none is free until enough have been given back.
+    pub fn set_concurrency(&self, concurrency: usize) {
+        self.slots.lock().all = concurrency;
     }
 
     /// Whether the places that are left are for receivers that have no delivery out: however many receivers hang, each
     /// with its share, the next one is served.
     pub fn is_scarce(&self) -> bool {
-        self.slots.available_permits() < self.reserve
+        let slots = self.slots.lock();
+        slots.all.saturating_sub(slots.taken) < slots.all / RESERVE
     }
 
     /// The place of a delivery that has a slot and was let out to its receiver.
-    pub fn place(&self, slot: OwnedSemaphorePermit, receiver: Arc<str>) -> Place {
+    pub fn place(&self, slot: Slot, receiver: Arc<str>) -> Place {
         Place {
             slot: Some(slot),
             receiver,
@@ -106,7 +139,7 @@ impl Handoff {
 
     /// Lets nobody reserve a place any more. What was reserved before may still be handed over.
     pub fn close(&self) {
-        self.slots.close();
+        self.slots.lock().closed = true;
     }
 }
 

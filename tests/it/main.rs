@@ -36,6 +36,7 @@ mod looking;
 mod packaging;
 mod pass_through;
 mod refusals;
+mod reloading;
 mod repeating;
 mod replay;
 mod restart;

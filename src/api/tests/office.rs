@@ -41,6 +41,7 @@ pub(super) fn office(token: Option<&str>) -> Office {
         metrics: house.metrics.clone(),
         lines: house.lines.clone(),
         clock: Arc::new(house.clock.clone()),
+        reloads: None,
     };
     let app = AdminApp::new(parts, readiness.clone());
     Office {

@@ -198,6 +198,19 @@ impl Raincheck {
         set(&mut self.table, path, value.into());
     }
 
+    /// Sets a key in the file of the running program, as [`Setup::set`] does.
+    pub(crate) fn rewrite(&mut self, path: &str, value: impl Into<toml::Value>) {
+        self.set(path, value);
+        fs::write(self.config_file(), self.table.to_string()).expect("write");
+    }
+
+    /// Has the file read again, and returns when that is done.
+    pub(crate) fn reload(&self) -> Reply {
+        let mut wire = Wire::to(self.admin);
+        wire.send(Ask::post("/api/v1/reload", "").bytes("127.0.0.1"));
+        wire.reply()
+    }
+
     /// Starts `serve` with the configuration as it is in its file.
     pub(crate) fn spawn(&self, arguments: &[&str]) -> Child {
         let log = fs::File::options()
