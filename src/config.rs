@@ -146,6 +146,8 @@ pub struct Server {
     pub drain_timeout: Duration,
     /// How long the listeners stay open, not ready, before the drain.
     pub shutdown_delay: Duration,
+    /// Whether each request on the listeners gets a line in the log.
+    pub access_log: bool,
 }
 
 /// `[[listener]]`

@@ -35,6 +35,7 @@ use crate::{
     },
 };
 
+mod access;
 mod failure;
 mod forwarding;
 mod head;
@@ -65,6 +66,8 @@ pub struct Parts {
     pub trusted: Vec<IpNet>,
     /// Where our own resources are.
     pub public_prefix: String,
+    /// Whether each request gets a line in the log.
+    pub access_log: bool,
 }
 
 /// One route, live.
@@ -86,6 +89,8 @@ struct Shared {
 #[derive(Default)]
 pub struct Ctx {
     way: Option<Arc<Way>>,
+    /// The route on which the gate has answered it.
+    answered: Option<Arc<Way>>,
     passing: Option<Passing>,
     tried: Tried,
 }
@@ -153,7 +158,10 @@ impl Proxy {
             None => Verdict::Pass,
         };
         match verdict {
-            Verdict::Answered => return Ok(true),
+            Verdict::Answered => {
+                ctx.answered = Some(Arc::clone(way));
+                return Ok(true);
+            }
             Verdict::Pass | Verdict::Passed | Verdict::Failed(_) => {
                 ctx.way = Some(Arc::clone(way));
             }
@@ -324,6 +332,11 @@ impl ProxyHttp for Proxy {
         if let (Some(way), Some(passing)) = (&ctx.way, &ctx.passing) {
             let status = session.response_written().map(|head| head.status.as_u16());
             way.traffic.count(status, passing);
+        }
+        if let Some(passing) = &ctx.passing
+            && self.0.load().parts.access_log
+        {
+            access::log(session, ctx, passing.age());
         }
     }
 

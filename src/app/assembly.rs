@@ -133,5 +133,6 @@ pub(super) fn parts(
         in_flight: Arc::clone(in_flight),
         trusted: config.server.trusted_proxies.clone(),
         public_prefix: config.server.public_prefix.clone(),
+        access_log: config.server.access_log,
     }
 }

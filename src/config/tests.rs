@@ -39,7 +39,9 @@ fn one(text: &str) -> String {
 #[test]
 fn the_least_file_has_the_defaults_of_the_manual() {
     let least = Config::read(RIGHT, Path::new("r.toml")).unwrap();
-    let manual = Config::read(defaults::TEXT, Path::new("r.toml")).unwrap();
+    let mut manual = Config::read(defaults::TEXT, Path::new("r.toml")).unwrap();
+    assert_ne!(least.digest, manual.digest);
+    manual.digest.clone_from(&least.digest);
     assert_eq!(format!("{least:?}"), format!("{manual:?}"));
 }
 

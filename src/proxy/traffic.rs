@@ -1,8 +1,11 @@
 //! What is counted of requests: those under way, and each route's pass-through.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
 };
 
 use prometheus::{Histogram, IntCounter};
@@ -22,6 +25,7 @@ pub struct InFlight {
 #[derive(Debug)]
 pub struct Passing {
     of: Arc<InFlight>,
+    came: Instant,
     began: Option<Instant>,
 }
 
@@ -31,6 +35,7 @@ impl InFlight {
         self.count.fetch_add(1, Ordering::Relaxed);
         Passing {
             of: Arc::clone(self),
+            came: Instant::now(),
             began: None,
         }
     }
@@ -66,6 +71,11 @@ impl Passing {
     /// The request is passed through from now on.
     pub fn begin(&mut self) {
         self.began = Some(Instant::now());
+    }
+
+    /// How long ago its head had come.
+    pub fn age(&self) -> Duration {
+        self.came.elapsed()
     }
 }
 

@@ -1,5 +1,6 @@
 //! Raincheck from outside: the real program, real sockets, nothing of its insides.
 
+mod access_log;
 mod admin;
 mod admin_api;
 mod admin_description;

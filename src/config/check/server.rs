@@ -7,7 +7,7 @@ use url::Url;
 use crate::config::{
     Server,
     file::Section,
-    value::{Converted, Value, count, duration, list, mistyped, network, text, wrong},
+    value::{Converted, Value, boolean, count, duration, list, mistyped, network, text, wrong},
 };
 
 /// The longest that anything which is under way may take.
@@ -25,6 +25,7 @@ pub(super) fn read(section: &Section<'_>) -> Server {
         trusted_proxies: section.get("trusted_proxies", list(network)),
         drain_timeout: section.get("drain_timeout", duration(Duration::ZERO..=HALF_A_DAY)),
         shutdown_delay: section.get("shutdown_delay", duration(Duration::ZERO..=HALF_A_DAY)),
+        access_log: section.get("access_log", boolean),
     }
 }
 
