@@ -1,6 +1,7 @@
 //! The command line: arguments → one subcommand → an exit code.
 
 mod admin;
+mod backup;
 mod body;
 mod check;
 mod completions;
@@ -71,6 +72,8 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Copy the running process's store into a file.
+    Backup(backup::Arguments),
     /// Say everything that is wrong with a configuration, or what it would do.
     Check(check::Arguments),
     /// Print the completions of a shell.
@@ -98,6 +101,7 @@ enum Command {
 impl Command {
     fn run(self, screen: &mut Screen<'_>) -> Result<(), Failure> {
         match self {
+            Self::Backup(arguments) => backup::run(&arguments, screen),
             Self::Check(arguments) => check::run(&arguments, screen),
             Self::Completions(arguments) => completions::run(&arguments, screen),
             Self::Demo(arguments) => demo::run(&arguments, screen),

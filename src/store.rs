@@ -20,6 +20,7 @@ use crate::model::{
     time::Timestamp,
 };
 
+pub use backup::{Backup, BackupError};
 pub use changes::{AllChanges, Changed, Changes, Waiter};
 pub use error::{AcceptError, SettleError, StoreError, Unwritable};
 pub use pending::PendingNotices;
@@ -182,6 +183,14 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot be read.
     async fn books(&self) -> Result<Books, StoreError>;
+
+    /// Begins a copy of the whole store as it is now, while it is in use. One at a time.
+    ///
+    /// # Errors
+    /// [`BackupError`]; nothing is left behind then.
+    async fn backup(&self) -> Result<Backup, BackupError> {
+        Err(BackupError::Elsewhere)
+    }
 
     /// Commits what is queued and closes. Later calls fail with [`StoreError::Closed`].
     async fn close(&self);
@@ -449,6 +458,7 @@ pub struct Notices {
     pub others: Notify,
 }
 
+mod backup;
 mod changes;
 #[cfg(test)]
 pub(crate) mod conformance;

@@ -36,6 +36,7 @@ use crate::{
 };
 
 mod acts;
+mod backup;
 mod bulk;
 mod describe;
 mod events;
@@ -151,6 +152,7 @@ fn router(shared: Arc<Shared>) -> Router {
         .routes(routes!(stats::stats))
         .routes(routes!(events::events))
         .routes(routes!(reload::reload))
+        .routes(routes!(backup::backup))
         .split_for_parts();
     let document = describe::document(described);
     let document = async move || {

@@ -200,6 +200,10 @@ const fn explanation(code: Code) -> (&'static str, &'static str) {
             "The process has no configuration file that it could read again, or is stopping.",
             "Serve with --config, or start a new process. A host with Raincheck as a library reloads by its own means.",
         ),
+        Code::BackupUnavailable => (
+            "A backup is being made already, there is no space for one, or the store is backed up by other means.",
+            "Do what the detail says, then ask again.",
+        ),
         Code::Internal => (
             "The proxy failed in a way it should not.",
             "Try again. Operators: the log has an entry with the run's id.",

@@ -1,6 +1,6 @@
 //! The admin API (`/api/v1`), as the commands ask it.
 
-use std::io::Write;
+use std::{io::Write, time::Duration};
 
 use http::{HeaderValue, Method, StatusCode, header::AUTHORIZATION};
 use reqwest::{RequestBuilder, Response};
@@ -31,6 +31,15 @@ pub(super) struct Answer<T> {
 impl Admin {
     /// The one that flags, environment and file name. Nothing is sent yet.
     pub(super) fn open(access: &Access, err: &mut dyn Write) -> Result<Self, Failure> {
+        Self::patient(access, err, client::PATIENCE)
+    }
+
+    /// The same, for what it may be silent over for so long.
+    pub(super) fn patient(
+        access: &Access,
+        err: &mut dyn Write,
+        patience: Duration,
+    ) -> Result<Self, Failure> {
         let Settings { address, token, .. } = access.settings(err)?;
         let authorization = token.map(|token| {
             let mut value = HeaderValue::from_bytes(&[b"Bearer ", token.reveal()].concat()).ok()?;
@@ -40,10 +49,7 @@ impl Admin {
         if matches!(authorization, Some(None)) {
             return Err(Exit::Config.because("the token has characters that no header can hold"));
         }
-        let client = client::client()
-            .no_proxy()
-            .read_timeout(client::PATIENCE)
-            .build();
+        let client = client::client().no_proxy().read_timeout(patience).build();
         Ok(Self {
             client: client.map_err(client::no_client)?,
             address,

@@ -81,14 +81,14 @@ impl Problem {
         }
     }
 
-    /// What it says, for a person.
+    /// What it says, for a person; on several lines if it says several things.
     pub(super) fn says(&self) -> String {
         let text = if self.detail.is_empty() {
             &self.title
         } else {
             &self.detail
         };
-        plain::line(text)
+        plain::text(text)
     }
 }
 

@@ -53,12 +53,13 @@ pub enum Code {
     TooManyStreams,
     ConfigurationRefused,
     NotReloadable,
+    BackupUnavailable,
     Internal,
 }
 
 impl Code {
     /// All codes.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::NoRoute,
         Self::AmbiguousPath,
         Self::BadRequest,
@@ -98,6 +99,7 @@ impl Code {
         Self::TooManyStreams,
         Self::ConfigurationRefused,
         Self::NotReloadable,
+        Self::BackupUnavailable,
         Self::Internal,
     ];
 
@@ -223,6 +225,7 @@ impl Code {
                 409,
                 "This process cannot read its configuration again",
             ),
+            Self::BackupUnavailable => ("backup-unavailable", 409, "No backup can be made now"),
             Self::Internal => ("internal", 500, "An internal error"),
         }
     }

@@ -1,5 +1,6 @@
 //! The embedded store: one SQLite file, one thread that writes to it, many changes in one commit.
 
+mod backup;
 mod committer;
 mod condition;
 mod connection;
@@ -154,9 +155,10 @@ impl SqliteStore {
             fault: Mutex::default(),
         });
         let failed = |source| OpenError::Io {
-            path: folder,
+            path: folder.clone(),
             source,
         };
+        backup::remove_leftover(&folder, fence.slot).map_err(failed)?;
         let mut committer = Committer::new(Arc::clone(&shared), db, slot);
         committer
             .first()

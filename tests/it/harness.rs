@@ -10,7 +10,7 @@ mod upgrading;
 mod wire;
 
 pub(crate) use books::{assert_balanced, lines};
-pub(crate) use command::{OnTerminal, command, tell, told};
+pub(crate) use command::{OnTerminal, Told, command, tell, told};
 pub(crate) use gate::{Gate, eventually};
 pub(crate) use process::{PROGRAM, Raincheck, RunHandle, Setup, free_port, try_get};
 pub(crate) use server::{Answer, Seen, Server};

@@ -5,6 +5,7 @@ mod admin;
 mod admin_api;
 mod admin_description;
 mod always;
+mod backup;
 mod bad_heads;
 mod bodies;
 mod body_intake;

@@ -7,7 +7,7 @@ use std::{
 
 use prometheus::IntGauge;
 
-use crate::store::Unwritable;
+use crate::store::{BackupError, Unwritable};
 
 /// The part of the file system that accepts leave free, so that ends can always be written: one in this many.
 const RESERVE: u64 = 20;
@@ -92,6 +92,18 @@ impl Condition {
             }
             self.show();
         }
+    }
+
+    /// Whether so much more can be written and the reserve is still there.
+    pub(super) fn room_for(folder: &Path, needed: u64) -> Result<(), BackupError> {
+        let disk =
+            rustix::fs::statvfs(folder).map_err(|error| BackupError::Failed(error.to_string()))?;
+        let reserve = disk.f_blocks / RESERVE;
+        let free = disk.f_bavail.saturating_sub(reserve) * disk.f_frsize;
+        if free < needed {
+            return Err(BackupError::NoSpace { needed, free });
+        }
+        Ok(())
     }
 
     fn show(&self) {

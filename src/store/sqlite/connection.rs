@@ -63,6 +63,13 @@ pub(super) fn checkpointer(file: &Path) -> Result<Connection> {
     Ok(db)
 }
 
+/// A connection that copies the database into a file of its own (`VACUUM INTO`).
+pub(super) fn copier(file: &Path) -> Result<Connection> {
+    let db = existing(file)?;
+    db.execute_batch("PRAGMA wal_autocheckpoint = 0; PRAGMA busy_timeout = 2000;")?;
+    Ok(db)
+}
+
 fn existing(file: &Path) -> Result<Connection> {
     let db = Connection::open_with_flags(
         file,

@@ -30,7 +30,29 @@ pub(super) struct Chores {
 struct List {
     commits: bool,
     files: Vec<String>,
+    /// Whether files stay though no row names them any more: a backup's snapshot may.
+    held: bool,
     closing: bool,
+}
+
+/// While it is there, no spool file is removed.
+#[derive(Debug)]
+pub(super) struct Held(Arc<Shared>);
+
+impl Held {
+    /// From now on; none if it is so already.
+    pub(super) fn begin(shared: &Arc<Shared>) -> Option<Self> {
+        let mut list = shared.chores.list.lock();
+        let before = std::mem::replace(&mut list.held, true);
+        (!before).then(|| Self(Arc::clone(shared)))
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.chores.list.lock().held = false;
+        self.0.chores.told.notify_one();
+    }
 }
 
 impl Chores {
@@ -140,13 +162,18 @@ fn next(chores: &Chores, limit: Duration) -> List {
     let mut list = chores.list.lock();
     chores.told.wait_while_for(
         &mut list,
-        |list| !(list.commits || list.closing || !list.files.is_empty()),
+        |list| !(list.commits || list.closing || !(list.held || list.files.is_empty())),
         limit,
     );
-    let closing = list.closing;
-    let taken = std::mem::take(&mut *list);
-    list.closing = closing;
-    taken
+    List {
+        commits: std::mem::take(&mut list.commits),
+        files: if list.held {
+            Vec::new()
+        } else {
+            std::mem::take(&mut list.files)
+        },
+        ..*list
+    }
 }
 
 /// Does `work` with the keeper's connection. One that failed is not used again.

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 
 use super::{
-    SqliteStore,
+    SqliteStore, backup,
     deliveries::{ClaimDeliveries, ExpireDeliveries, Redeliver, SettleDelivery},
     list,
     queue::{Failure, Verb},
@@ -27,9 +27,10 @@ use crate::{
         time::Timestamp,
     },
     store::{
-        AcceptError, Accepted, Cancelled, Claims, DeliveryAttempt, DeliveryClaim, Found, Identity,
-        Listed, NewRun, Notices, Page, PendingDelivery, Redelivered, RunClaim, SettleError,
-        Settled, Settlement, Store, StoreError, Tidied, Unwritable, ending::end_run, spool::Spool,
+        AcceptError, Accepted, Backup, BackupError, Cancelled, Claims, DeliveryAttempt,
+        DeliveryClaim, Found, Identity, Listed, NewRun, Notices, Page, PendingDelivery,
+        Redelivered, RunClaim, SettleError, Settled, Settlement, Store, StoreError, Tidied,
+        Unwritable, ending::end_run, spool::Spool,
     },
 };
 
@@ -264,6 +265,10 @@ impl Store for SqliteStore {
             ("spool", sizes.spool),
         ]);
         Ok(books)
+    }
+
+    async fn backup(&self) -> Result<Backup, BackupError> {
+        backup::begin(&self.shared).await
     }
 
     async fn close(&self) {

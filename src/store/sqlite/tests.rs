@@ -1,5 +1,6 @@
 //! The conformance suite on this back end, and tests of what only it has.
 
+mod backup;
 mod beside;
 mod opening;
 mod pair;

@@ -245,9 +245,16 @@ impl Ask {
     }
 
     pub(crate) fn post(target: impl Into<String>, body: impl AsRef<[u8]>) -> Self {
-        let mut ask = Self::new("POST", target);
-        ask.body = body.as_ref().to_vec();
-        ask
+        Self::new("POST", target).body(body)
+    }
+
+    pub(crate) fn put(target: impl Into<String>, body: impl AsRef<[u8]>) -> Self {
+        Self::new("PUT", target).body(body)
+    }
+
+    fn body(mut self, body: impl AsRef<[u8]>) -> Self {
+        self.body = body.as_ref().to_vec();
+        self
     }
 
     pub(crate) fn header(mut self, name: &str, value: impl AsRef<str>) -> Self {
