@@ -11,8 +11,10 @@ use crate::model::{books::Books, delivery::DeliveryState, run::RunState, time::T
 
 mod minutes;
 mod prepare;
+mod traces;
 
 pub use minutes::{Minute, Minutes};
+pub use traces::{Traces, TracesError};
 
 /// Seconds from a millisecond to twelve hours.
 const LONG: &[f64] = &[
@@ -67,6 +69,8 @@ pub struct Metrics {
     pub store_writable: IntGauge,
     /// What ended in the last hour, for the admin API; no metric of Prometheus.
     pub minutes: Minutes,
+    /// What runs and their attempts took, one by one; no metric either.
+    pub traces: Traces,
     config_info: IntGaugeVec,
     config_loaded: Gauge,
     config_reload_ok: IntGauge,
@@ -192,6 +196,7 @@ impl Metrics {
                 "0 if the last reload was refused, otherwise 1.",
             )?,
             minutes: Minutes::default(),
+            traces: Traces::default(),
             registry,
         };
         metrics.registry.register(Box::new(

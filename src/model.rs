@@ -19,3 +19,4 @@ pub mod run;
 pub mod secret;
 pub mod signature;
 pub mod time;
+pub mod trace;

@@ -3,7 +3,7 @@
 use std::io;
 
 use super::{certificates::CertificateError, listen::BindError, upgrade::UpgradeError};
-use crate::{courier, plugin::OpenError, proxy::upstream::CaError};
+use crate::{courier, metrics::TracesError, plugin::OpenError, proxy::upstream::CaError};
 
 /// A proxy cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +29,9 @@ pub enum StartError {
     /// No threads can be started.
     #[error("no threads can be started: {0}")]
     Runtime(io::Error),
+    /// Traces cannot be sent.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// The metrics cannot be registered.
     #[error("the metrics cannot be registered: {0}")]
     Metrics(prometheus::Error),
@@ -40,6 +43,7 @@ impl From<OpenError> for StartError {
             OpenError::Store(error) => Self::Store(error),
             OpenError::Courier(error) => Self::Courier(error),
             OpenError::Metrics(error) => Self::Metrics(error),
+            OpenError::Traces(error) => Self::Traces(error),
             OpenError::Runtime(error) => Self::Runtime(error),
         }
     }

@@ -175,7 +175,9 @@ impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         let exit = match &error {
             StartError::Bind(_) | StartError::Upgrade(_) => Exit::Network,
-            StartError::Certificate(_) | StartError::Authorities(_) => Exit::Config,
+            StartError::Certificate(_) | StartError::Authorities(_) | StartError::Traces(_) => {
+                Exit::Config
+            }
             StartError::Store(_) => Exit::Store,
             StartError::Courier(_) | StartError::Runtime(_) | StartError::Metrics(_) => {
                 Exit::Failed

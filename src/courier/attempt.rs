@@ -10,7 +10,13 @@ use std::{
 use futures::FutureExt;
 use tokio::time::Instant;
 
-use super::{Inner, answer::Answer, content::Content, failure::Failure, message};
+use super::{
+    Inner,
+    answer::Answer,
+    content::Content,
+    failure::Failure,
+    message::{self, Sending},
+};
 use crate::{
     metrics::seconds,
     model::{
@@ -97,7 +103,12 @@ async fn send(
     let from = (spool, &parts.clock);
     let (signatures, now) = way.signer.sign(claim, &content, &secrets, from).await?;
     let loop_id = &parts.store.identity().loop_id;
-    let headers = message::headers(claim, &content, &signatures, loop_id, now);
+    let sending = Sending {
+        loop_id,
+        now,
+        is_traced: parts.metrics.traces.is_on(),
+    };
+    let headers = message::headers(claim, &content, &signatures, sending);
     let body = content.to_send(spool);
     let deadline = Instant::now() + way.timeout;
     let posting = way.receiver.post(&claim.endpoint, headers, body, dialled);
@@ -127,6 +138,9 @@ async fn settle(courier: &Inner, claim: DeliveryClaim, attempt: DeliveryAttempt)
         .delivery_attempts
         .with_label_values(&[outcome_name(outcome)])
         .inc();
+    let number = claim.run.delivery.as_ref().map_or(1, |it| it.attempts + 1);
+    let traces = &courier.parts.metrics.traces;
+    traces.delivery(&claim.run, &attempt.entry(number, None));
     match courier.parts.store.settle_delivery(claim, attempt).await {
         Ok(run) => tell(courier, &run, outcome, &detail, took),
         Err(error @ (SettleError::Fenced | SettleError::WrongState | SettleError::Closed)) => {

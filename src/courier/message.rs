@@ -12,18 +12,34 @@ use crate::{
         run::Reason,
         signature::{Signatures, webhook_id},
         time::Timestamp,
+        trace::{Part, TraceContext, span_id},
     },
     store::DeliveryClaim,
 };
+
+/// What is known of an attempt that is about to be made.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Sending<'a> {
+    /// Our mark in `CDN-Loop`.
+    pub(super) loop_id: &'a str,
+    /// The time of its signatures.
+    pub(super) now: Timestamp,
+    /// Whether somebody takes spans of attempts.
+    pub(super) is_traced: bool,
+}
 
 /// The headers of one attempt.
 pub(super) fn headers(
     claim: &DeliveryClaim,
     content: &Content,
     signatures: &Signatures,
-    loop_id: &str,
-    now: Timestamp,
+    sending: Sending<'_>,
 ) -> HeaderMap {
+    let Sending {
+        loop_id,
+        now,
+        is_traced,
+    } = sending;
     let mut headers = of_the_content(claim, content);
     let mut set = |name: &'static str, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -54,7 +70,10 @@ pub(super) fn headers(
         set("x-cerebrium-webhook-signature", signature);
     }
     set("cdn-loop", &loop_marks(loop_id, run.facts.depth));
-    if let Some(traceparent) = &run.facts.traceparent {
+    if is_traced {
+        let span = span_id(run.id, Part::Delivery(attempt));
+        set("traceparent", &TraceContext::of(run).header(span));
+    } else if let Some(traceparent) = &run.facts.traceparent {
         set("traceparent", traceparent);
     }
     if openfaas::is_callback(run) {

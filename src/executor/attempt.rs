@@ -159,7 +159,10 @@ async fn settle(
 ) -> Next {
     let id = claim.run.id;
     let outcome = attempted.outcome;
-    let mut next = retry::after_attempt(&mut claim.run, outcome, executor.parts.clock.now());
+    let now = executor.parts.clock.now();
+    let traces = &executor.parts.metrics.traces;
+    traces.attempt(&claim.run, outcome, began, now);
+    let mut next = retry::after_attempt(&mut claim.run, outcome, now);
     if contact.is_heard() {
         next = retry::as_told(next, outcome);
     }

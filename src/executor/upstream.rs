@@ -63,6 +63,8 @@ pub struct Pipeline<SV> {
     front: Arc<HttpProxy<Hosted<SV>>>,
     store: Arc<dyn Store>,
     clock: SharedClock,
+    /// Whether somebody takes spans of attempts.
+    is_traced: bool,
 }
 
 impl<SV> Pipeline<SV>
@@ -82,7 +84,13 @@ where
             front: Arc::new(http_proxy(conf, host)),
             store,
             clock,
+            is_traced: false,
         }
+    }
+
+    /// The same, whose attempts tell the application of their spans.
+    pub fn traced(self, is_traced: bool) -> Self {
+        Self { is_traced, ..self }
     }
 
     /// The session that stands for the caller, and our end of it.
@@ -90,7 +98,7 @@ where
         &self,
         claim: &RunClaim,
     ) -> Result<(ServerSession, SubrequestHandle), Outcome> {
-        let head = head::of_attempt(claim, &self.store.identity().loop_id);
+        let head = head::of_attempt(claim, &self.store.identity().loop_id, self.is_traced);
         let request = &claim.request;
         let replay = Replay::new(head, request.client, request.tls);
         let mut caller = ServerSession::new_http1(Box::new(replay));

@@ -18,7 +18,7 @@ use crate::{
     courier::{self, Courier, Links, SigningSecrets},
     executor::{self, Executor, Hosted, upstream::Pipeline},
     gate::{self, Gate},
-    metrics::Metrics,
+    metrics::{Metrics, Traces, TracesError},
     model::{dialect::openwhisk, secret::Secret, time::SharedClock},
     store::{
         Store,
@@ -64,6 +64,9 @@ pub enum OpenError {
     /// The metrics cannot be registered.
     #[error("the metrics cannot be registered: {0}")]
     Metrics(prometheus::Error),
+    /// Traces cannot be sent.
+    #[error(transparent)]
+    Traces(#[from] TracesError),
     /// No threads can be started.
     #[error("no threads can be started: {0}")]
     Runtime(std::io::Error),
@@ -106,7 +109,8 @@ impl Core {
         open: impl FnOnce(&SharedClock, &Metrics) -> Result<Arc<dyn Store>, OpenError>,
     ) -> Result<Self, OpenError> {
         let clock = clock::system();
-        let metrics = Metrics::new().map_err(OpenError::Metrics)?;
+        let mut metrics = Metrics::new().map_err(OpenError::Metrics)?;
+        metrics.traces = Traces::of_environment()?;
         prepare(&metrics, config);
         let store = open(&clock, &metrics)?;
         let courier = Courier::start(courier::Parts {
@@ -202,7 +206,8 @@ impl Core {
         SV: ProxyHttp + Send + Sync + 'static,
         SV::CTX: Send + Sync,
     {
-        let pipeline = Pipeline::new(conf, host, self.store.clone(), self.clock.clone());
+        let pipeline = Pipeline::new(conf, host, self.store.clone(), self.clock.clone())
+            .traced(self.metrics.traces.is_on());
         self.executor.begin(Arc::new(pipeline));
         let (store, metrics) = (self.store.clone(), self.metrics.clone());
         let janitor = janitor::keep(store, metrics, self.rest.clone());
@@ -253,6 +258,9 @@ impl Core {
         let closed = async {
             self.tasks.wait().await;
             self.store.close().await;
+            let traces = self.metrics.traces.clone();
+            // A panic was reported when it happened.
+            let _ = tokio::task::spawn_blocking(move || traces.flush()).await;
         };
         if timeout(RECORDING, closed).await.is_err() {
             warn!("the store could not be closed in time; the next start recovers it");

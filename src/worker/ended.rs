@@ -16,6 +16,7 @@ pub fn finished(metrics: &Metrics, run: &Run) {
         .inc();
     let ended = run.finished_at.unwrap_or(run.accepted_at);
     metrics.minutes.note(run.state, ended);
+    metrics.traces.run(run);
     let queued = run
         .started_at
         .unwrap_or(ended)

@@ -46,6 +46,7 @@ mod staying_open;
 mod stopping;
 mod store_files;
 mod told;
+mod traces;
 mod upgrade;
 mod upgrade_trouble;
 mod verifiers;

@@ -4,11 +4,15 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderName, header};
 use pingora::http::ResponseHeader;
 
-use crate::store::RunClaim;
+use crate::{
+    model::trace::{Part, TraceContext, span_id},
+    store::RunClaim,
+};
 
 /// The stored head with the headers of this attempt: `Raincheck-Run-Id`, `Raincheck-Attempt`, `X-Request-Id` unless
-/// the caller sent one, and our mark at the end of `CDN-Loop` (RFC 8586).
-pub(super) fn of_attempt(claim: &RunClaim, loop_id: &str) -> Bytes {
+/// the caller sent one, and our mark at the end of `CDN-Loop` (RFC 8586). If it is traced, `traceparent` names the
+/// attempt's span; otherwise it is the caller's.
+pub(super) fn of_attempt(claim: &RunClaim, loop_id: &str, is_traced: bool) -> Bytes {
     let stored = &claim.request.head;
     let mut head = BytesMut::with_capacity(stored.len() + 192);
     let mut marks: Vec<&[u8]> = Vec::new();
@@ -22,6 +26,7 @@ pub(super) fn of_attempt(claim: &RunClaim, loop_id: &str) -> Bytes {
                 marks.push(value);
                 continue;
             }
+            Some((name, _)) if is_traced && name.eq_ignore_ascii_case(b"traceparent") => continue,
             Some((name, _)) => has_request_id |= name.eq_ignore_ascii_case(b"x-request-id"),
             None => {}
         }
@@ -34,6 +39,11 @@ pub(super) fn of_attempt(claim: &RunClaim, loop_id: &str) -> Bytes {
     put(&mut head, "Raincheck-Run-Id", &[id.as_bytes()]);
     let attempt = claim.run.progress.attempts.to_string();
     put(&mut head, "Raincheck-Attempt", &[attempt.as_bytes()]);
+    if is_traced {
+        let span = span_id(claim.run.id, Part::Attempt(claim.run.progress.attempts));
+        let parent = TraceContext::of(&claim.run).header(span);
+        put(&mut head, "traceparent", &[parent.as_bytes()]);
+    }
     marks.push(loop_id.as_bytes());
     put(&mut head, "CDN-Loop", &marks);
     head.extend_from_slice(b"\r\n");
