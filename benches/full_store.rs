@@ -94,7 +94,7 @@ async fn look(proxy: &proxies::Proxy, known: &[RunId]) {
 }
 
 /// Puts the runs into the store that [`proxies::raincheck`] opens in `folder`.
-async fn fill(folder: &Path) -> Vec<RunId> {
+pub(crate) async fn fill(folder: &Path) -> Vec<RunId> {
     let config = Config::for_upstream("http://127.0.0.1:1").expect("a plain upstream is right");
     let settings = Settings {
         path: folder.join("store"),

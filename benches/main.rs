@@ -13,6 +13,7 @@
 mod accept;
 mod bare;
 mod conversion;
+mod dashboard;
 mod deliveries;
 mod full_store;
 mod load;
@@ -43,6 +44,7 @@ fn main() {
         ["memory", file] => accept::serve(file),
         ["accept"] => run(accept::compare()),
         ["conversion"] => run(conversion::compare()),
+        ["dashboard"] => run(dashboard::measure()),
         ["deliveries"] => run(deliveries::compare()),
         ["full_store"] => run(full_store::compare()),
         ["pass_through"] => run(pass_through::compare()),
@@ -51,8 +53,8 @@ fn main() {
         ["trigger"] => trigger::measure(),
         ["waiting"] => run(waiting::measure()),
         _ => eprintln!(
-            "say which: cargo bench --bench figures -- accept | conversion | deliveries | full_store | pass_through | \
-             resident | runs | trigger | waiting"
+            "say which: cargo bench --bench figures -- accept | conversion | dashboard | deliveries | full_store | \
+             pass_through | resident | runs | trigger | waiting"
         ),
     }
 }

@@ -18,6 +18,8 @@ pub(crate) struct Proxy {
     pub(crate) process: Process,
     /// `host:port` of its listener.
     pub(crate) address: String,
+    /// `host:port` of its admin listener; empty for those that have none.
+    pub(crate) admin: String,
 }
 
 /// A port that was free a moment ago.
@@ -39,12 +41,17 @@ pub(crate) async fn bare(peer: &str) -> Proxy {
             .stderr(Stdio::null()),
     );
     listening(&address).await;
-    Proxy { process, address }
+    let admin = String::new();
+    Proxy {
+        process,
+        address,
+        admin,
+    }
 }
 
 /// The real binary in front of `peer`, with its state in `folder` and `more` at the end of its configuration.
 pub(crate) async fn raincheck(peer: &str, folder: &Path, more: &str) -> Proxy {
-    let (address, file) = configured(peer, folder, more);
+    let (address, admin, file) = configured(peer, folder, more);
     let log = fs::File::create(folder.join("log")).expect("the folder can be written");
     let mut command = Command::new(env!("CARGO_BIN_EXE_raincheck"));
     command
@@ -54,20 +61,28 @@ pub(crate) async fn raincheck(peer: &str, folder: &Path, more: &str) -> Proxy {
         .stdout(Stdio::null());
     let process = Process::start(&mut command);
     listening(&address).await;
-    Proxy { process, address }
+    Proxy {
+        process,
+        address,
+        admin,
+    }
 }
 
 /// The same on the store in memory: this executable again, in the role `memory` (see [`crate::accept::serve`]).
 pub(crate) async fn in_memory(peer: &str, folder: &Path, more: &str) -> Proxy {
-    let (address, file) = configured(peer, folder, more);
+    let (address, admin, file) = configured(peer, folder, more);
     let program = std::env::current_exe().expect("a running program has a path");
     let process = Process::start(Command::new(program).arg("memory").arg(file));
     listening(&address).await;
-    Proxy { process, address }
+    Proxy {
+        process,
+        address,
+        admin,
+    }
 }
 
-/// Writes a configuration; its listener's address, and the file.
-fn configured(peer: &str, folder: &Path, more: &str) -> (String, PathBuf) {
+/// Writes a configuration; its listener's address, the admin listener's, and the file.
+fn configured(peer: &str, folder: &Path, more: &str) -> (String, String, PathBuf) {
     let (address, admin) = (free_address(), free_address());
     let file = folder.join("raincheck.toml");
     let config = format!(
@@ -92,7 +107,7 @@ upstream = "app"
         folder.join("store").display()
     );
     fs::write(&file, config).expect("the folder can be written");
-    (address, file)
+    (address, admin, file)
 }
 
 /// Waits until `address` accepts connections, 30 s at most.

@@ -19,7 +19,10 @@ mod sight;
 mod waiting;
 mod webhook_keys;
 
-pub use admin::{AdminApp, AdminParts, ReloadOrder, ReloadOrders, Reloaded, Reloads, reloads};
+pub use admin::{
+    AdminApp, AdminParts, Door, OwnRules, Pages, ReloadOrder, ReloadOrders, Reloaded, Reloads,
+    reloads,
+};
 pub use openwhisk::OpenWhisk;
 pub use public::PublicApi;
 

@@ -59,10 +59,11 @@
 //!
 //! | Floor | Room | |
 //! |---|---|---|
-//! | 10 | [`cli`] | one file a subcommand |
-//! | 9 | [`app`] | the wiring of the program: listeners, threads, start and stop |
+//! | 11 | [`cli`] | one file a subcommand |
+//! | 10 | [`app`] | the wiring of the program: listeners, threads, start and stop |
+//! | 9 | [`plugin`] | the parts put together for any proxy, and the public API for hosts |
 //! | 8 | [`proxy`] | our own `ProxyHttp`: route, peer, header rules; asks the gate first |
-//! | 8 | [`plugin`] | the parts put together for any proxy, and the public API for hosts |
+//! | 8 | [`dashboard`] | pages for operators, made of what the admin API says |
 //! | 7 | [`api`] | how one looks at runs: public prefix, admin listener, the bridge from Pingora to axum |
 //! | 6 | [`gate`] | how a request becomes a run: checks on the head, body, commit, 202 |
 //! | 5 | [`executor`] | how a run is carried out; its `upstream` alone knows subrequests |
@@ -135,6 +136,7 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod courier;
+pub mod dashboard;
 pub mod executor;
 pub mod gate;
 pub mod metrics;

@@ -11,9 +11,11 @@ use crate::model::{books::Books, delivery::DeliveryState, run::RunState, time::T
 
 mod minutes;
 mod prepare;
+mod spread;
 mod traces;
 
-pub use minutes::{Minute, Minutes};
+pub use minutes::{Durations, Minute, Minutes};
+pub use spread::Percentiles;
 pub use traces::{Traces, TracesError};
 
 /// Seconds from a millisecond to twelve hours.

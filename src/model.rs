@@ -14,6 +14,7 @@ pub mod id;
 pub mod moment;
 pub mod policy;
 pub mod problem;
+pub mod record;
 pub mod retry;
 pub mod run;
 pub mod secret;

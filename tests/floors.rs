@@ -6,7 +6,7 @@ use std::{
 };
 
 /// Each room's floor.
-const FLOORS: [(&str, u32); 14] = [
+const FLOORS: [(&str, u32); 15] = [
     ("model", 1),
     ("config", 2),
     ("metrics", 2),
@@ -17,10 +17,11 @@ const FLOORS: [(&str, u32); 14] = [
     ("gate", 6),
     ("api", 7),
     ("proxy", 8),
-    ("plugin", 8),
-    ("demo", 9),
-    ("app", 9),
-    ("cli", 10),
+    ("dashboard", 8),
+    ("plugin", 9),
+    ("demo", 10),
+    ("app", 10),
+    ("cli", 11),
 ];
 
 fn floor(room: &str) -> Option<u32> {

@@ -39,6 +39,7 @@ mod acts;
 mod backup;
 mod bulk;
 mod describe;
+mod door;
 mod events;
 mod guard;
 mod list;
@@ -49,6 +50,7 @@ mod reload;
 mod session;
 mod stats;
 
+pub use door::{Door, OwnRules, Pages};
 pub use reload::{ReloadOrder, ReloadOrders, Reloaded, Reloads, reloads};
 
 /// Seconds that an idle connection stays open.
@@ -111,8 +113,12 @@ struct Lock {
 type Answer = Result<Response, Problem>;
 
 impl AdminApp {
-    /// The admin face of these parts.
-    pub fn new(parts: AdminParts, readiness: Arc<Readiness>) -> Self {
+    /// The admin face of these parts, with pages that are made of its API.
+    pub fn new(
+        parts: AdminParts,
+        readiness: Arc<Readiness>,
+        pages: impl FnOnce(Door) -> Pages,
+    ) -> Self {
         let store_key = &parts.store.identity().key;
         let lock = parts.config.token.map(|token| Lock {
             sessions: Sessions::new(store_key, &token),
@@ -120,7 +126,7 @@ impl AdminApp {
             log_ins: Semaphore::new(pages::LOG_INS),
         });
         let hosts = parts.config.hosts.iter();
-        Self(router(Arc::new(Shared {
+        let shared = Arc::new(Shared {
             hosts: hosts.map(|host| host.to_ascii_lowercase()).collect(),
             lock,
             started_at: parts.clock.now(),
@@ -134,11 +140,12 @@ impl AdminApp {
             clock: parts.clock,
             prefix: parts.public_prefix,
             public_url: parts.public_url,
-        })))
+        });
+        Self(router(&shared, pages))
     }
 }
 
-fn router(shared: Arc<Shared>) -> Router {
+fn router(shared: &Arc<Shared>, pages: impl FnOnce(Door) -> Pages) -> Router {
     let (api, described) = OpenApiRouter::with_openapi(describe::beginning())
         .routes(routes!(list::list))
         .routes(routes!(list::record))
@@ -159,15 +166,17 @@ fn router(shared: Arc<Shared>) -> Router {
         let kind = HeaderValue::from_static("application/json");
         ([(CONTENT_TYPE, kind)], document.clone()).into_response()
     };
+    let words = middleware::from_fn_with_state(shared.clone(), in_words);
+    let admitted = middleware::from_fn_with_state(shared.clone(), guard::admitted);
+    let asked = api.clone().layer(words.clone()).with_state(shared.clone());
+    let pages = pages(Door::new(asked, shared.lock.is_some()));
     let guarded = api
         .route("/openapi.json", get(document))
         .route("/metrics", get(metrics_text))
-        .route("/", get(pages::first))
+        .with_state(shared.clone())
+        .merge(pages.guarded)
         .method_not_allowed_fallback(wrong_method)
-        .layer(middleware::from_fn_with_state(
-            shared.clone(),
-            guard::admitted,
-        ));
+        .layer(admitted);
     let mut router = Router::new()
         .route("/livez", get(health::live))
         .route("/readyz", get(health::ready))
@@ -179,14 +188,15 @@ fn router(shared: Arc<Shared>) -> Router {
     }
     router
         .method_not_allowed_fallback(wrong_method)
+        .with_state(shared.clone())
         .merge(guarded)
+        .merge(pages.open)
         .fallback(nothing)
-        .layer(middleware::from_fn_with_state(shared.clone(), in_words))
+        .layer(words)
         .layer(middleware::from_fn_with_state(
             shared.clone(),
             guard::for_this_host,
         ))
-        .with_state(shared)
 }
 
 #[async_trait]

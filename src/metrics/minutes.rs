@@ -1,11 +1,13 @@
-//! How many runs ended in each of the last sixty minutes: what Prometheus would know, for those who have none.
+//! How many runs ended in each of the last sixty minutes, and how long they took: what Prometheus would know, for those
+//! who have none.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::spread::{Percentiles, Spread};
 use crate::model::{run::RunState, time::Timestamp};
 
 const HOUR: usize = 60;
@@ -24,31 +26,55 @@ pub struct Minute {
     pub cancelled: u64,
 }
 
+/// How long the runs took that ended in the last hour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Durations {
+    /// From acceptance to the first attempt; null if none started.
+    #[schema(required)]
+    pub queued_ms: Option<Percentiles>,
+    /// From the first attempt to the end.
+    #[schema(required)]
+    pub duration_ms: Option<Percentiles>,
+}
+
+/// One minute, and how long its runs were queued and under way.
+#[derive(Debug, Clone, Copy, Default)]
+struct Entry {
+    minute: Minute,
+    queued: Spread,
+    under_way: Spread,
+}
+
 /// The last sixty minutes, each in the place of its number modulo sixty.
 #[derive(Debug, Clone)]
-pub struct Minutes(Arc<Mutex<[Minute; HOUR]>>);
+pub struct Minutes(Arc<Mutex<Box<[Entry]>>>);
 
 impl Default for Minutes {
     fn default() -> Self {
-        Self(Arc::new(Mutex::new([Minute::default(); HOUR])))
+        let hour = vec![Entry::default(); HOUR];
+        Self(Arc::new(Mutex::new(hour.into())))
     }
 }
 
 impl Minutes {
-    /// Counts a run that ended. One that ended over an hour ago is not counted.
-    pub fn note(&self, state: RunState, ended_at: Timestamp) {
+    /// Counts a run that ended, with how long it was queued and under way, if it started. One that ended over an hour
+    /// ago is not counted.
+    pub fn note(&self, state: RunState, ended_at: Timestamp, took: Option<(Duration, Duration)>) {
         let at = begin(ended_at);
         let mut hour = self.0.lock();
-        let minute = &mut hour[place(at)];
-        if minute.at < at {
-            *minute = Minute {
-                at,
-                ..Minute::default()
-            };
+        let entry = &mut hour[place(at)];
+        if entry.minute.at < at {
+            *entry = Entry::default();
+            entry.minute.at = at;
         }
-        if minute.at > at {
+        if entry.minute.at > at {
             return;
         }
+        if let Some((queued, under_way)) = took {
+            entry.queued.note(queued);
+            entry.under_way.note(under_way);
+        }
+        let minute = &mut entry.minute;
         match state {
             RunState::Succeeded => minute.succeeded += 1,
             RunState::Failed => minute.failed += 1,
@@ -59,13 +85,10 @@ impl Minutes {
 
     /// All sixty, that of `now` last.
     pub fn last_hour(&self, now: Timestamp) -> Vec<Minute> {
-        let last = begin(now).millis() / MINUTE;
-        let first = last.saturating_sub(HOUR as u64 - 1);
         let hour = self.0.lock();
-        (first..=last)
-            .map(|number| {
-                let at = Timestamp::from_millis(number * MINUTE);
-                let minute = hour[place(at)];
+        numbers(now)
+            .map(|at| {
+                let minute = hour[place(at)].minute;
                 if minute.at == at {
                     minute
                 } else {
@@ -77,6 +100,30 @@ impl Minutes {
             })
             .collect()
     }
+
+    /// How long the runs took that ended in them.
+    pub fn durations(&self, now: Timestamp) -> Durations {
+        let hour = self.0.lock();
+        let (mut queued, mut under_way) = (Spread::default(), Spread::default());
+        for at in numbers(now) {
+            let entry = &hour[place(at)];
+            if entry.minute.at == at {
+                queued.add(&entry.queued);
+                under_way.add(&entry.under_way);
+            }
+        }
+        Durations {
+            queued_ms: queued.percentiles(),
+            duration_ms: under_way.percentiles(),
+        }
+    }
+}
+
+/// The beginnings of the last sixty minutes.
+fn numbers(now: Timestamp) -> impl Iterator<Item = Timestamp> {
+    let last = begin(now).millis() / MINUTE;
+    let first = last.saturating_sub(HOUR as u64 - 1);
+    (first..=last).map(|number| Timestamp::from_millis(number * MINUTE))
 }
 
 fn begin(time: Timestamp) -> Timestamp {
@@ -89,8 +136,6 @@ fn place(at: Timestamp) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
@@ -102,10 +147,10 @@ mod tests {
     #[test]
     fn runs_are_counted_in_the_minute_of_their_end() {
         let minutes = Minutes::default();
-        minutes.note(RunState::Succeeded, NOW);
-        minutes.note(RunState::Succeeded, NOW);
-        minutes.note(RunState::Failed, ago(59));
-        minutes.note(RunState::Cancelled, ago(1));
+        minutes.note(RunState::Succeeded, NOW, None);
+        minutes.note(RunState::Succeeded, NOW, None);
+        minutes.note(RunState::Failed, ago(59), None);
+        minutes.note(RunState::Cancelled, ago(1), None);
         let hour = minutes.last_hour(NOW);
         assert_eq!(hour.len(), 60);
         assert_eq!((hour[59].succeeded, hour[59].failed), (2, 0));
@@ -122,12 +167,25 @@ mod tests {
     }
 
     #[test]
+    fn how_long_runs_took_is_told_for_the_last_hour() {
+        let minutes = Minutes::default();
+        let took = |millis| Some((Duration::ZERO, Duration::from_millis(millis)));
+        minutes.note(RunState::Succeeded, ago(60), took(60_000));
+        minutes.note(RunState::Succeeded, NOW, took(100));
+        minutes.note(RunState::Cancelled, ago(3), None);
+        let durations = minutes.durations(NOW);
+        let p99 = durations.duration_ms.unwrap().p99;
+        assert!((80..125).contains(&p99), "{p99}");
+        assert_eq!(durations.queued_ms.unwrap().p50, 1);
+    }
+
+    #[test]
     fn what_is_an_hour_old_is_forgotten() {
         let minutes = Minutes::default();
-        minutes.note(RunState::Succeeded, ago(60));
+        minutes.note(RunState::Succeeded, ago(60), None);
         assert!(minutes.last_hour(NOW).iter().all(|one| one.succeeded == 0));
-        minutes.note(RunState::Failed, NOW);
-        minutes.note(RunState::Succeeded, ago(60));
+        minutes.note(RunState::Failed, NOW, None);
+        minutes.note(RunState::Succeeded, ago(60), None);
         let last = minutes.last_hour(NOW)[59];
         assert_eq!((last.succeeded, last.failed), (0, 1));
     }

@@ -16,6 +16,7 @@ use crate::{
     api::{AdminApp, AdminParts, OpenWhisk, PublicApi, Reloads},
     config::Config,
     courier::{self, Courier, Links, SigningSecrets},
+    dashboard,
     executor::{self, Executor, Hosted, upstream::Pipeline},
     gate::{self, Gate},
     metrics::{Metrics, Traces, TracesError},
@@ -197,7 +198,7 @@ impl Core {
             reloads,
             ..self.admin.clone()
         };
-        AdminApp::new(parts, readiness)
+        AdminApp::new(parts, readiness, dashboard::pages)
     }
 
     /// Carries out runs from now on, through a second proxy of `host` with connections of its own.

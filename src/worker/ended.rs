@@ -15,14 +15,11 @@ pub fn finished(metrics: &Metrics, run: &Run) {
         .with_label_values(&[route, state, reason])
         .inc();
     let ended = run.finished_at.unwrap_or(run.accepted_at);
-    metrics.minutes.note(run.state, ended);
-    metrics.traces.run(run);
-    let queued = run
-        .started_at
-        .unwrap_or(ended)
-        .since(run.accepted_at)
-        .as_millis();
+    let queued = run.started_at.unwrap_or(ended).since(run.accepted_at);
     let duration = run.started_at.map(|started| ended.since(started));
+    let took = duration.map(|duration| (queued, duration));
+    metrics.minutes.note(run.state, ended, took);
+    metrics.traces.run(run);
     if let Some(duration) = duration {
         metrics
             .run_duration
@@ -36,7 +33,7 @@ pub fn finished(metrics: &Metrics, run: &Run) {
         reason,
         status = run.response.as_ref().map(|response| response.status),
         attempts = run.progress.attempts,
-        queued_ms = u64::try_from(queued).ok(),
+        queued_ms = u64::try_from(queued.as_millis()).ok(),
         duration_ms = duration.and_then(|duration| u64::try_from(duration.as_millis()).ok()),
         "run ended"
     );

@@ -19,6 +19,7 @@ mod concurrency;
 mod conversion;
 mod conversion_trouble;
 mod cors;
+mod dashboard;
 mod delivery;
 mod dialect_cerebrium;
 mod dialect_openfaas;

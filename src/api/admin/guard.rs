@@ -17,10 +17,13 @@ use http::{
 };
 use ring::hmac;
 
-use super::Shared;
+use super::{OwnRules, Shared, pages};
 use crate::model::problem::{Code, Problem};
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
+/// What htmx says of its requests, and what it does when it is told so (htmx's reference of headers).
+const HX_REQUEST: HeaderName = HeaderName::from_static("hx-request");
+const HX_REDIRECT: HeaderName = HeaderName::from_static("hx-redirect");
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 
 /// Refuses requests for a host that is not this listener's: a page that binds its own name to our address (DNS
@@ -92,20 +95,28 @@ impl Shared {
         lock.sessions.holds(headers, now).then_some(Way::Session)
     }
 
-    /// A browser that asks for the first page is shown the way in; everybody else is told.
+    /// A browser that asks for a page is shown the way in, and a page that asks for a part of itself is told where it
+    /// is; everybody else is told what is missing.
     fn turned_away(&self, request: &Request) -> Response {
         let accepted = request.headers().get(ACCEPT);
         let wants_page = accepted
             .and_then(|accepted| accepted.to_str().ok())
             .is_some_and(|accepted| accepted.contains("text/html"));
-        if wants_page && request.uri().path() == "/" {
-            return Redirect::to("/login").into_response();
+        let path = request.uri().path();
+        let is_page = !path.starts_with("/api/") && *request.method() == Method::GET;
+        let way_in = pages::way_in(request.uri());
+        if wants_page && is_page {
+            return Redirect::to(&way_in).into_response();
         }
         let says =
             "Send the admin token: Authorization: Bearer <token>. Browsers log in at /login.";
         let mut response = Problem::new(Code::Unauthorized, says).into_response();
         let challenge = HeaderValue::from_static("Bearer");
         response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+        if request.headers().contains_key(HX_REQUEST) {
+            let way_in = HeaderValue::from_static("/login");
+            response.headers_mut().insert(HX_REDIRECT, way_in);
+        }
         response
     }
 }
@@ -176,7 +187,3 @@ fn protected(mut response: Response) -> Response {
     }
     response
 }
-
-/// Marks an answer that has a content security policy of its own.
-#[derive(Clone)]
-pub(super) struct OwnRules;

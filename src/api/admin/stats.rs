@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::{Answer, Shared};
 use crate::{
     api::answer,
-    metrics::Minute,
+    metrics::{Durations, Minute},
     model::{breaker::BreakerState, time::Timestamp},
 };
 
@@ -30,6 +30,8 @@ pub(super) struct Stats {
     store: StoreState,
     /// The last hour, minute by minute, the present one last: runs that ended in this process.
     minutes: Vec<Minute>,
+    /// How long the runs took that ended in the last hour in this process.
+    last_hour: Durations,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -110,6 +112,7 @@ pub(super) async fn stats(State(shared): State<Arc<Shared>>, request: Parts) -> 
             bytes: books.bytes,
         },
         minutes: shared.metrics.minutes.last_hour(now),
+        last_hour: shared.metrics.minutes.durations(now),
     };
     Ok(answer::json(StatusCode::OK, &stats))
 }

@@ -76,7 +76,5 @@ async fn what_is_not_there_and_wrong_methods_are_problems_too() {
     }
     let page = office.get("/").await;
     assert_eq!(page.status, 200);
-    let html = String::from_utf8(page.body.to_vec()).unwrap();
-    assert!(html.contains("href=\"/openapi.json\"") && !html.contains("/logout"));
     assert_eq!(office.get("/login").await.header("location"), "/");
 }

@@ -9,7 +9,7 @@ use tower::ServiceExt;
 
 use super::house::{Answer, House};
 use crate::{
-    api::{AdminApp, AdminParts},
+    api::{AdminApp, AdminParts, Door, Pages},
     config::Admin,
     model::secret::Secret,
     worker::readiness::Readiness,
@@ -43,11 +43,22 @@ pub(super) fn office(token: Option<&str>) -> Office {
         clock: Arc::new(house.clock.clone()),
         reloads: None,
     };
-    let app = AdminApp::new(parts, readiness.clone());
+    let app = AdminApp::new(parts, readiness.clone(), no_pages);
     Office {
         house,
         readiness,
         app,
+    }
+}
+
+/// A page stands in for all, and for what they load.
+fn no_pages(_: Door) -> Pages {
+    let page = || axum::routing::get(async || "a page");
+    Pages {
+        guarded: axum::Router::new()
+            .route("/", page())
+            .route("/runs", page()),
+        open: axum::Router::new(),
     }
 }
 

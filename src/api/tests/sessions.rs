@@ -67,6 +67,33 @@ async fn everything_but_health_and_the_way_in_needs_the_token() {
         (shown.status.as_u16(), shown.header("location")),
         (303, "/login")
     );
+    let shown = office.send("GET", "/runs?state=failed", &page, "").await;
+    let way_in = "/login?next=%2Fruns%3Fstate%3Dfailed";
+    assert_eq!(shown.header("location"), way_in);
+    let of_a_page = [HERE, ("hx-request", "true")];
+    let part = office.send("GET", "/", &of_a_page, "").await;
+    assert_eq!(
+        (part.status.as_u16(), part.header("hx-redirect")),
+        (401, "/login")
+    );
+}
+
+#[tokio::test]
+async fn who_is_let_in_comes_back_to_where_he_was_and_nowhere_else() {
+    let office = office(Some(TOKEN));
+    let body = "token=open+sesame%2C+open+sesame";
+    for (next, to) in [
+        ("%2Fruns%3Fstate%3Dfailed", "/runs?state=failed"),
+        ("%2F%2Fevil.example", "/"),
+        ("%2F%5Cevil.example", "/"),
+        ("https%3A%2F%2Fevil.example", "/"),
+        ("%2Fa%0D%0Ab", "/"),
+        ("", "/"),
+    ] {
+        let target = format!("/login?next={next}");
+        let answer = office.send("POST", &target, &[HERE, FORM], body).await;
+        assert_eq!(answer.header("location"), to, "{next}");
+    }
 }
 
 #[tokio::test]

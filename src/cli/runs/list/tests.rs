@@ -1,5 +1,5 @@
 use super::*;
-use crate::cli::record::{Delivery, Response};
+use crate::model::record::{Delivery, Response};
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_262_400_000);
 
