@@ -24,7 +24,9 @@ pub(crate) async fn measure() {
     let known = full_store::fill(folder.path()).await;
     let mut more = String::new();
     for route in 1..ROUTES {
-        let table = format!("[[route]]\nname = \"r{route}\"\npath = \"/r{route}\"\nupstream = \"app\"\n[route.async]\n");
+        let table = format!(
+            "[[route]]\nname = \"r{route}\"\npath = \"/r{route}\"\nupstream = \"app\"\n[route.async]\n"
+        );
         more.write_str(&table).expect("a string takes everything");
     }
     let proxy = proxies::raincheck(&application.address, folder.path(), &more).await;
@@ -32,7 +34,11 @@ pub(crate) async fn measure() {
     for (what, target, goal) in [
         ("overview", "/".to_owned(), 50),
         ("list", "/runs".to_owned(), 50),
-        ("list, filtered by state", "/runs?state=failed".to_owned(), 50),
+        (
+            "list, filtered by state",
+            "/runs?state=failed".to_owned(),
+            50,
+        ),
         ("list, filtered by name", "/runs?name=/work".to_owned(), 50),
         ("run", format!("/runs/{last}"), 50),
         ("/metrics", "/metrics".to_owned(), 5),
@@ -41,16 +47,23 @@ pub(crate) async fn measure() {
         let (half, most) = (times[LOOKS / 2], times[LOOKS * 99 / 100]);
         println!("{what:24} p50 {half:8.2?}   p99 {most:8.2?}   (goal ≤ {goal} ms)");
     }
-    let before = proxy.process.cpu();
-    let end = Instant::now() + OPEN;
-    while Instant::now() < end {
-        look_once(&proxy.admin, "/").await;
-        sleep(EVERY).await;
+    let mut parts = Vec::new();
+    for is_open in [false, true] {
+        let before = proxy.process.cpu();
+        let end = Instant::now() + OPEN;
+        while Instant::now() < end {
+            if is_open {
+                look_once(&proxy.admin, "/").await;
+            }
+            sleep(EVERY).await;
+        }
+        let used = proxy.process.cpu() - before;
+        parts.push(used.as_secs_f64() / OPEN.as_secs_f64() * 100.0);
     }
-    let part = (proxy.process.cpu() - before).as_secs_f64() / OPEN.as_secs_f64();
     println!(
-        "an open overview: {:.2} % of a core (goal ≤ 1), load {}",
-        part * 100.0,
+        "without a page {:.2} % of a core, with an open overview {:.2} % (goal: 1 more at most), load {}",
+        parts[0],
+        parts[1],
         process::machine_load()
     );
 }

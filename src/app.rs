@@ -23,7 +23,7 @@ use self::{
     upstreams::Upstreams,
 };
 use crate::{
-    api::ReloadOrders,
+    api::{AdminApp, ReloadOrders},
     config::Config,
     plugin::{Core, OpenError},
     proxy::{Proxy, traffic::InFlight},
@@ -65,6 +65,7 @@ pub struct Running {
     certificates: Vec<(String, Arc<Shown>)>,
     /// What the admin API asks for; none once somebody heeds it.
     orders: Option<ReloadOrders>,
+    admin_app: AdminApp,
     core: Core,
     readiness: Arc<Readiness>,
     in_flight: Arc<InFlight>,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use axum::{
     Router,
@@ -58,7 +59,10 @@ const KEEPALIVE: u64 = 60;
 
 /// The admin listener's application, to be added to the server as a service on `admin.address`.
 #[derive(Clone)]
-pub struct AdminApp(pub(super) Router);
+pub struct AdminApp {
+    pub(super) router: Router,
+    entrance: Arc<ArcSwap<Entrance>>,
+}
 
 /// What the admin face is made of.
 #[derive(Clone)]
@@ -92,14 +96,35 @@ pub(super) struct Shared {
     clock: SharedClock,
     prefix: String,
     public_url: String,
-    hosts: Vec<String>,
-    /// None if everybody who reaches the listener may use it.
-    lock: Option<Lock>,
+    entrance: Arc<ArcSwap<Entrance>>,
     started_at: Timestamp,
     /// None if nobody reloads.
     reloads: Option<Reloads>,
     /// Places for event streams.
     streams: Arc<Semaphore>,
+}
+
+/// Who is let in.
+struct Entrance {
+    /// In lower case.
+    hosts: Vec<String>,
+    /// None if everybody who reaches the listener may use it.
+    lock: Option<Lock>,
+}
+
+impl Entrance {
+    fn new(config: Admin, store: &dyn Store) -> Self {
+        let lock = config.token.map(|token| Lock {
+            sessions: Sessions::new(&store.identity().key, &token),
+            token,
+            log_ins: Semaphore::new(pages::LOG_INS),
+        });
+        let hosts = config.hosts.iter();
+        Self {
+            hosts: hosts.map(|host| host.to_ascii_lowercase()).collect(),
+            lock,
+        }
+    }
 }
 
 /// What keeps others out.
@@ -119,16 +144,10 @@ impl AdminApp {
         readiness: Arc<Readiness>,
         pages: impl FnOnce(Door) -> Pages,
     ) -> Self {
-        let store_key = &parts.store.identity().key;
-        let lock = parts.config.token.map(|token| Lock {
-            sessions: Sessions::new(store_key, &token),
-            token,
-            log_ins: Semaphore::new(pages::LOG_INS),
-        });
-        let hosts = parts.config.hosts.iter();
+        let entrance = Entrance::new(parts.config, parts.store.as_ref());
+        let entrance = Arc::new(ArcSwap::from_pointee(entrance));
         let shared = Arc::new(Shared {
-            hosts: hosts.map(|host| host.to_ascii_lowercase()).collect(),
-            lock,
+            entrance: Arc::clone(&entrance),
             started_at: parts.clock.now(),
             reloads: parts.reloads,
             streams: Arc::new(Semaphore::new(events::STREAMS)),
@@ -141,7 +160,15 @@ impl AdminApp {
             prefix: parts.public_prefix,
             public_url: parts.public_url,
         });
-        Self(router(&shared, pages))
+        Self {
+            router: router(&shared, pages),
+            entrance,
+        }
+    }
+
+    /// Lets in by another `[admin]` from now on. Another token ends all sessions.
+    pub fn renew(&self, config: Admin, store: &dyn Store) {
+        self.entrance.store(Arc::new(Entrance::new(config, store)));
     }
 }
 
@@ -169,7 +196,7 @@ fn router(shared: &Arc<Shared>, pages: impl FnOnce(Door) -> Pages) -> Router {
     let words = middleware::from_fn_with_state(shared.clone(), in_words);
     let admitted = middleware::from_fn_with_state(shared.clone(), guard::admitted);
     let asked = api.clone().layer(words.clone()).with_state(shared.clone());
-    let pages = pages(Door::new(asked, shared.lock.is_some()));
+    let pages = pages(Door::new(asked, Arc::clone(&shared.entrance)));
     let guarded = api
         .route("/openapi.json", get(document))
         .route("/metrics", get(metrics_text))
@@ -220,7 +247,7 @@ impl HttpServerApp for AdminApp {
             session.set_keepalive(Some(KEEPALIVE));
         }
         let target = session.req_header().uri.clone();
-        if let Err(error) = bridge::answer(&mut session, self.0.clone(), target).await {
+        if let Err(error) = bridge::answer(&mut session, self.router.clone(), target).await {
             tracing::debug!(%error, "a request to the admin listener was not answered whole");
             return None;
         }

@@ -61,7 +61,7 @@ impl Assembly {
         }
         let (reloads, orders) = api::reloads();
         let admin_app = self.core.admin_app(Arc::clone(&readiness), Some(reloads));
-        let mut face = Face::new("admin", admin_app, &connections);
+        let mut face = Face::new("admin", admin_app.clone(), &connections);
         face.add(faces.admin, None);
         let (close_admin, closed) = watch::channel(false);
         tasks.spawn_on(face.serve(closed), self.runtimes.back());
@@ -76,6 +76,7 @@ impl Assembly {
             upstreams,
             certificates: faces.certificates,
             orders: Some(orders),
+            admin_app,
             core: self.core,
             readiness,
             in_flight,

@@ -28,7 +28,7 @@ pub enum ReloadError {
 
 impl Running {
     /// Goes by another configuration from now on, without dropping a connection: routes, upstreams, limits, webhook
-    /// settings, certificates, how long a stop may take. What is on its way goes on as it began, and stored runs keep
+    /// settings, certificates, who is let in to the admin listener, how long a stop may take. What is on its way goes on as it began, and stored runs keep
     /// what they were promised. What cannot change in a running process stays, and is named in the answer.
     ///
     /// # Errors
@@ -50,6 +50,10 @@ impl Running {
         self.upstreams = upstreams;
         for (shown, certificate) in certificates {
             shown.show(certificate);
+        }
+        if self.config.admin != config.admin {
+            let store = self.core.store.as_ref();
+            self.admin_app.renew(config.admin.clone(), store);
         }
         let hash = config.digest.clone();
         self.config = config;
@@ -111,8 +115,11 @@ impl Running {
         url.clone_from(&old.server.public_url);
         keep("store", old.store != config.store);
         config.store = old.store.clone();
-        keep("admin", old.admin != config.admin);
-        config.admin = old.admin.clone();
+        // Who may be let in depends on where it listens: another token is not for this address.
+        if old.admin.address != config.admin.address {
+            keep("admin", true);
+            config.admin = old.admin.clone();
+        }
         let sockets = |config: &Config| -> Vec<_> {
             let listeners = config.listeners.iter();
             listeners

@@ -9,7 +9,8 @@ use rustix::process::Signal;
 use serde_json::json;
 
 use crate::harness::{
-    Ask, Gate, Raincheck, Server, Setup, command, encoded, eventually, standard_signature, tell,
+    Ask, Gate, Raincheck, Server, Setup, Wire, command, encoded, eventually, standard_signature,
+    tell,
 };
 use crate::http2;
 
@@ -173,7 +174,7 @@ fn requests_and_runs_go_on_while_the_file_is_read_again_and_again() {
     let over = Arc::new(AtomicBool::new(false));
     let (public, stop) = (proxy.public(), Arc::clone(&over));
     let caller = std::thread::spawn(move || {
-        let mut wire = crate::harness::Wire::to(public);
+        let mut wire = Wire::to(public);
         let (mut sync, mut runs) = (0, 0);
         while !stop.load(Ordering::Relaxed) {
             for (target, status) in [("/?x=1", 200), ("/?async=true", 202)] {
@@ -219,4 +220,25 @@ async fn a_listener_shows_its_new_certificate_in_the_next_handshake() {
         client.get(&url).send().await.expect("trusted").status(),
         200
     );
+}
+
+#[test]
+fn another_admin_token_ends_the_sessions_of_the_one_before() {
+    let upstream = Server::fixed(200, "");
+    let mut proxy = Setup::new(&upstream)
+        .set("admin.token", "the first token, long enough")
+        .start_unkept();
+    let ask = |proxy: &Raincheck, token: &str| {
+        let mut wire = Wire::to(proxy.admin());
+        let ask = Ask::get("/api/v1/stats").header("authorization", format!("Bearer {token}"));
+        wire.send(ask.bytes("127.0.0.1"));
+        wire.reply().status
+    };
+    assert_eq!(ask(&proxy, "the first token, long enough"), 200);
+    proxy.rewrite("admin.token", "the second token, long enough");
+    proxy.signal(Signal::HUP);
+    eventually("the new token", || {
+        (ask(&proxy, "the second token, long enough") == 200).then_some(())
+    });
+    assert_eq!(ask(&proxy, "the first token, long enough"), 401);
 }

@@ -1,14 +1,19 @@
 //! The API for pages that stand beside it, behind the same guard.
 
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
 use axum::{Router, body::Body, response::Response};
 use http::{Method, Request, StatusCode};
 use tower::ServiceExt;
+
+use super::Entrance;
 
 /// The way from pages to the API: the same resources, without the guard that has let the page's request pass.
 #[derive(Clone)]
 pub struct Door {
     api: Router,
-    has_sessions: bool,
+    entrance: Arc<ArcSwap<Entrance>>,
 }
 
 /// Pages of the admin listener.
@@ -24,13 +29,13 @@ pub struct Pages {
 pub struct OwnRules;
 
 impl Door {
-    pub(super) fn new(api: Router, has_sessions: bool) -> Self {
-        Self { api, has_sessions }
+    pub(super) fn new(api: Router, entrance: Arc<ArcSwap<Entrance>>) -> Self {
+        Self { api, entrance }
     }
 
     /// Whether browsers log in, and can log out.
     pub fn has_sessions(&self) -> bool {
-        self.has_sessions
+        self.entrance.load().lock.is_some()
     }
 
     /// Asks for a resource by its path and query: `/api/v1/runs?limit=1`.

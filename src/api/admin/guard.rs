@@ -80,11 +80,12 @@ impl Shared {
     fn answers_to(&self, host: &str) -> bool {
         host == "localhost"
             || host.parse::<IpAddr>().is_ok()
-            || self.hosts.iter().any(|known| known == host)
+            || self.entrance.load().hosts.iter().any(|known| known == host)
     }
 
     fn way_in(&self, headers: &HeaderMap) -> Option<Way> {
-        let Some(lock) = &self.lock else {
+        let entrance = self.entrance.load();
+        let Some(lock) = &entrance.lock else {
             return Some(Way::Open);
         };
         if headers.contains_key(AUTHORIZATION) {

@@ -27,7 +27,7 @@ pub(super) const LOG_INS: usize = 4;
 
 /// `GET /login`
 pub(super) async fn log_in_page(State(shared): State<Arc<Shared>>, target: Uri) -> Response {
-    if shared.lock.is_none() {
+    if shared.entrance.load().lock.is_none() {
         return Redirect::to("/").into_response();
     }
     page(StatusCode::OK, &form("", &next(&target)))
@@ -65,7 +65,8 @@ pub(super) async fn log_in(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let Some(lock) = &shared.lock else {
+    let entrance = shared.entrance.load_full();
+    let Some(lock) = &entrance.lock else {
         return Redirect::to("/").into_response();
     };
     if !is_own_page(&target, &headers) {

@@ -93,7 +93,7 @@ impl Office {
             request = request.header(*name, *value);
         }
         let request = request.body(Body::from(body.to_owned())).unwrap();
-        self.app.0.clone().oneshot(request).await.unwrap()
+        self.app.router.clone().oneshot(request).await.unwrap()
     }
 
     pub(super) async fn get(&self, target: &str) -> Answer {
