@@ -27,10 +27,7 @@ use crate::{
     config::Config,
     plugin::{Core, OpenError},
     proxy::{Proxy, traffic::InFlight},
-    store::{
-        Store,
-        sqlite::{Entry, SqliteStore},
-    },
+    store::{Store, opening, sqlite::Entry},
     worker::readiness::Readiness,
 };
 
@@ -88,7 +85,7 @@ pub struct Running {
 /// Says what cannot be opened, and where.
 pub async fn start(config: Config) -> Result<Running, StartError> {
     // Who has the store has the addresses too: the store says which process it is.
-    SqliteStore::must_be_free(&config.store.path)?;
+    opening::must_be_free(&config.store)?;
     start_on(config, Core::open).await
 }
 

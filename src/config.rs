@@ -184,7 +184,9 @@ pub struct Admin {
 /// `[store]`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Store {
-    /// The folder of the SQLite store.
+    /// Which one.
+    pub kind: StoreKind,
+    /// The folder of the SQLite store, or of bodies on their way.
     pub path: PathBuf,
     /// Whether accepts and ends wait for fsync.
     pub durability: Durability,
@@ -192,6 +194,18 @@ pub struct Store {
     pub retention: Duration,
     /// The store's largest size in bytes; 0: until the disk's reserve of 5 %.
     pub max_bytes: u64,
+}
+
+/// `store.kind`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StoreKind {
+    /// The embedded one.
+    Sqlite,
+    /// Several replicas on one database.
+    Postgres {
+        /// `store.url`
+        url: Secret,
+    },
 }
 
 /// `store.durability`

@@ -15,7 +15,7 @@ use crate::model::{
     id::RunId,
     policy::Policy,
     retry::{Next, Outcome},
-    run::{Facts, Run},
+    run::{Facts, Run, RunState},
     secret::Secret,
     time::Timestamp,
 };
@@ -42,6 +42,11 @@ pub trait Store: Send + Sync + 'static {
 
     /// How many unfinished runs a route has, pending deliveries included; from memory.
     fn unfinished(&self, route: &str) -> u64;
+
+    /// How many processes share what there is to do, this one included.
+    fn sharers(&self) -> usize {
+        1
+    }
 
     /// Told after commits that left work for a worker. A notice may be lost without harm.
     fn notices(&self) -> &Notices;
@@ -75,6 +80,20 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot be read or written; the run goes on then.
     async fn cancel(&self, id: RunId) -> Result<Cancelled, StoreError>;
+
+    /// Which of these runs have been cancelled, by whichever process.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn cancelled(&self, ids: Vec<RunId>) -> Result<Vec<RunId>, StoreError> {
+        let mut cancelled = Vec::new();
+        for id in ids {
+            if matches!(self.find(id).await?, Found::Run(run) if run.state == RunState::Cancelled) {
+                cancelled.push(id);
+            }
+        }
+        Ok(cancelled)
+    }
 
     /// Ends queued runs that have waited too long, of any route (see [`crate::model::retry::after_waiting`]); returns
     /// them. Does a bounded piece of work: if it returns any, there may be more.
@@ -464,6 +483,9 @@ mod changes;
 pub(crate) mod conformance;
 pub mod ending;
 mod error;
+mod ids;
+pub mod opening;
 mod pending;
+pub mod postgres;
 pub mod spool;
 pub mod sqlite;

@@ -22,7 +22,7 @@ pub enum StartError {
     Authorities(#[from] CaError),
     /// The store cannot be opened.
     #[error(transparent)]
-    Store(#[from] crate::store::sqlite::OpenError),
+    Store(#[from] crate::store::opening::OpenError),
     /// Webhooks cannot be sent.
     #[error(transparent)]
     Courier(#[from] courier::StartError),

@@ -114,6 +114,10 @@ fn each_mistake_is_told_with_what_to_write() {
         tls("cert = \"/nowhere/cert.pem\", key = \"/nowhere/key.pem\""),
         tls("cert = \"/dev/null\""),
         format!("[store]\nkind = \"postgres\"\n{RIGHT}"),
+        format!("[store]\nkind = \"mysql\"\nurl = \"mysql://x\"\n{RIGHT}"),
+        format!(
+            "[store]\nkind = \"postgres\"\nurl = \"postgres://x/y\"\ndurability = \"relaxed\"\n{RIGHT}"
+        ),
         format!("[store]\nmax_bytes = \"lots\"\n{RIGHT}"),
         format!("[limits]\nintake_memory = 1\n{RIGHT}"),
         format!("[webhook]\nschedule = []\n{RIGHT}"),

@@ -51,6 +51,7 @@ impl Dispatcher<'_> {
     /// Turn by turn, until no lane has both a free slot and a due run.
     async fn look(&mut self, everything: bool) {
         let lanes = self.executor.lanes.load_full();
+        lanes.share(self.executor.parts.store.sharers());
         let lanes = &lanes.all;
         let mut everything = everything;
         loop {

@@ -40,6 +40,7 @@ impl Lanes {
                 None => Arc::new(Lane {
                     route,
                     slots: AtomicUsize::new(slots),
+                    sharers: AtomicUsize::new(1),
                     freed: Arc::clone(freed),
                     traffic: Mutex::new(Traffic::default()),
                 }),
@@ -52,6 +53,13 @@ impl Lanes {
         Self { by_route, all }
     }
 
+    /// Shares all slots between so many processes from now on.
+    pub(super) fn share(&self, sharers: usize) {
+        for lane in &self.all {
+            lane.sharers.store(sharers, Ordering::Relaxed);
+        }
+    }
+
     pub(super) fn get(&self, route: &str) -> Option<&Arc<Lane>> {
         self.by_route.get(route)
     }
@@ -62,6 +70,8 @@ impl Lanes {
 pub(super) struct Lane {
     pub(super) route: String,
     slots: AtomicUsize,
+    /// How many processes share them.
+    sharers: AtomicUsize,
     freed: Arc<Notify>,
     traffic: Mutex<Traffic>,
 }
@@ -163,8 +173,10 @@ impl Lane {
         traffic.taken < self.slots() && (traffic.waiting || traffic.next_due <= now)
     }
 
+    /// Those of this process: its share, rounded up, so that each of many has one.
     fn slots(&self) -> usize {
-        self.slots.load(Ordering::Relaxed)
+        let sharers = self.sharers.load(Ordering::Relaxed).max(1);
+        self.slots.load(Ordering::Relaxed).div_ceil(sharers)
     }
 
     fn free(&self) {

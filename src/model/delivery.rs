@@ -40,7 +40,7 @@ impl DeliveryState {
 }
 
 /// What is known of a delivery.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Delivery {
     /// Where it stands.
     pub state: DeliveryState,

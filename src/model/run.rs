@@ -228,7 +228,8 @@ pub enum Access {
 }
 
 /// What a run's attempts have used up. The input of [`super::retry`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Progress {
     /// Attempts begun, those of which nothing was sent included: the number of the latest one.
     pub attempts: u32,

@@ -23,7 +23,8 @@ use crate::{
     model::{dialect::openwhisk, secret::Secret, time::SharedClock},
     store::{
         Store,
-        sqlite::{self, Entry, Settings, SqliteStore},
+        opening::{self, Opening},
+        sqlite::Entry,
     },
     worker::{janitor, others, readiness::Readiness},
 };
@@ -58,7 +59,7 @@ pub struct Core {
 pub enum OpenError {
     /// The store cannot be opened.
     #[error(transparent)]
-    Store(#[from] sqlite::OpenError),
+    Store(#[from] opening::OpenError),
     /// Webhooks cannot be sent.
     #[error(transparent)]
     Courier(#[from] courier::StartError),
@@ -88,14 +89,16 @@ impl Core {
     /// # Errors
     /// As [`Core::open`].
     pub fn enter(config: &Config, runtime: Handle, entry: Entry) -> Result<Self, OpenError> {
+        let its = runtime.clone();
         Self::open_on(config, runtime, |clock, metrics| {
-            let settings = Settings::new(&config.store, &config.server.public_prefix);
-            Ok(SqliteStore::enter(
-                settings,
-                clock.clone(),
-                Arc::new(metrics.clone()),
+            Ok(opening::open(Opening {
+                config: &config.store,
+                public_prefix: &config.server.public_prefix,
+                clock: clock.clone(),
+                metrics: Arc::new(metrics.clone()),
                 entry,
-            )?)
+                runtime: its,
+            })?)
         })
     }
 

@@ -5,7 +5,6 @@ mod committer;
 mod condition;
 mod connection;
 mod deliveries;
-mod ids;
 mod keeper;
 mod list;
 mod names;
@@ -34,7 +33,6 @@ use parking_lot::Mutex;
 use self::{
     committer::Committer,
     condition::Condition,
-    ids::Ids,
     keeper::{Chores, Keeper},
     names::Names,
     open::Opened,
@@ -43,7 +41,7 @@ use self::{
     shared::{Shared, Unfinished},
 };
 pub use self::{open::OpenError, slot::Entry};
-use super::{Identity, Notices, spool::Spool};
+use super::{Identity, Notices, ids::Ids, spool::Spool};
 use crate::{
     config::Durability,
     metrics::Metrics,

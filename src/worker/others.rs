@@ -6,10 +6,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::live::LiveRuns;
-use crate::{
-    model::run::RunState,
-    store::{Found, Store},
-};
+use crate::store::Store;
 
 /// Closes the upstream connections of runs that were cancelled elsewhere, until `stop` is cancelled.
 pub async fn heed(store: Arc<dyn Store>, live: LiveRuns, stop: CancellationToken) {
@@ -24,14 +21,12 @@ pub async fn heed(store: Arc<dyn Store>, live: LiveRuns, stop: CancellationToken
 }
 
 async fn close_cancelled(store: &dyn Store, live: &LiveRuns) {
-    for id in live.ids() {
-        match store.find(id).await {
-            Ok(Found::Run(run)) if run.state == RunState::Cancelled => live.cancel(id),
-            Ok(Found::Run(_) | Found::Expired | Found::Unknown) => {}
-            Err(error) => {
-                warn!(%error, "cancels of another process could not be looked for");
-                return;
-            }
-        }
+    let ids = live.ids();
+    if ids.is_empty() {
+        return;
+    }
+    match store.cancelled(ids).await {
+        Ok(cancelled) => cancelled.into_iter().for_each(|id| live.cancel(id)),
+        Err(error) => warn!(%error, "cancels of another process could not be looked for"),
     }
 }

@@ -2,23 +2,45 @@
 
 use std::time::Duration;
 
-use crate::config::{
-    Durability, Store,
-    file::Section,
-    value::{LONGEST, duration, mistyped, one_of, size, text, wrong},
+use crate::{
+    config::{
+        Durability, Store, StoreKind,
+        file::Section,
+        secret::secret,
+        value::{LONGEST, duration, mistyped, one_of, size, text, wrong},
+    },
+    model::secret::Secret,
 };
 
 pub(super) fn read(section: &Section<'_>) -> Store {
-    section.get("kind", |value| match text(value)? {
-        "sqlite" => Ok(()),
-        "postgres" => wrong(
+    let is_postgres = section.get("kind", |value| match text(value)? {
+        "sqlite" => Ok(false),
+        "postgres" => Ok(true),
+        _ => wrong(
             value,
-            "\"postgres\" is a store that this version does not have yet; write \"sqlite\"",
+            mistyped(value, "a store", "\"sqlite\" or \"postgres\""),
         ),
-        _ => wrong(value, mistyped(value, "a store", "\"sqlite\"")),
     });
-    if section.has("url") {
-        section.complain("url", "is of the store \"postgres\", which this version does not have yet; leave it out, `path` is the folder of \"sqlite\"");
+    let url = section.optional("url", secret(section.reading));
+    if section.has("url") && !is_postgres {
+        section.complain(
+            "url",
+            "is of the store \"postgres\"; leave it out, or write kind = \"postgres\"",
+        );
+    }
+    if is_postgres && !section.has("url") {
+        section.complain(
+            "url",
+            "is missing; write url = { env = \"DATABASE_URL\" }, with postgres://user:password@host/database in it",
+        );
+    }
+    for key in ["durability", "max_bytes"] {
+        if is_postgres && section.has(key) {
+            section.complain(
+                key,
+                "is of the store \"sqlite\"; leave it out, the database has settings of its own",
+            );
+        }
     }
     let path = section.get("path", |value| match text(value)? {
         "" => wrong(
@@ -27,7 +49,14 @@ pub(super) fn read(section: &Section<'_>) -> Store {
         ),
         path => Ok(path.to_owned()),
     });
+    let kind = match url.filter(|_| is_postgres) {
+        Some(url) => StoreKind::Postgres {
+            url: Secret::new(url.into_bytes()),
+        },
+        None => StoreKind::Sqlite,
+    };
     Store {
+        kind,
         path: section.reading.path(&path),
         durability: section.get(
             "durability",

@@ -9,13 +9,13 @@ use std::{
 use parking_lot::RwLock;
 
 use super::{
-    Settings, condition::Condition, ids::Ids, keeper::Chores, names::Names, queue::Queue,
-    reader::Readers, transaction::Effects,
+    Settings, condition::Condition, keeper::Chores, names::Names, queue::Queue, reader::Readers,
+    transaction::Effects,
 };
 use crate::{
     metrics::Metrics,
     model::time::{SharedClock, Timestamp},
-    store::{Fence, Notices, spool::Spool},
+    store::{Fence, Notices, ids::Ids, spool::Spool},
 };
 
 /// What the threads of one store share.

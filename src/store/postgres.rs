@@ -1,0 +1,291 @@
+//! Many machines: PostgreSQL. Any number of replicas behind one database; whatever one of them accepts, each of them can
+//! answer for, and what a dead one held is taken over by the others.
+//!
+//! Queued runs and pending deliveries belong to nobody: whichever replica has room takes them (`FOR UPDATE SKIP LOCKED`).
+//! What is under way is held in the name of a replica's registration; a replica that was taken for dead is fenced, so that
+//! no transaction of it holds any more.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use ring::rand::{SecureRandom, SystemRandom};
+use tokio::{runtime::Handle, time::Instant};
+use tokio_postgres::types::Type;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use self::{
+    committer::Queue,
+    link::{Link, LinkError},
+    schema::Migrated,
+    shared::Shared,
+};
+use super::{Fence, Identity, Notices, ids::Ids, spool::Spool};
+use crate::{
+    metrics::Metrics,
+    model::{secret::Secret, time::SharedClock},
+};
+
+mod committer;
+mod deliveries;
+mod lease;
+mod link;
+mod pieces;
+mod reader;
+mod row;
+mod runs;
+mod schema;
+mod shared;
+mod store;
+mod tidy;
+mod tx;
+
+/// How long a file that was brought here for a look is kept: longer than a slow reader may take.
+const BORROWED: Duration = Duration::from_secs(3600);
+/// Between tries to write a long body while the database is away.
+const PAUSE: Duration = Duration::from_secs(1);
+/// How long the last changes may take at a stop.
+const CLOSING: Duration = Duration::from_secs(5);
+
+/// What the store needs to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// `store.url`
+    pub url: Secret,
+    /// The folder for bodies on their way: of this replica alone.
+    pub path: PathBuf,
+    /// How long finished runs are kept.
+    pub retention: Duration,
+    /// Where the pages are that explain problems; empty: nowhere.
+    pub public_prefix: String,
+}
+
+/// Why the store cannot be opened. The messages say what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The URL is none.
+    #[error("store.url is no PostgreSQL URL: {0}; write postgres://user:password@host/database")]
+    Url(String),
+    /// The database cannot be used.
+    #[error("the database {place} cannot be used: {why}{advice}")]
+    Database {
+        /// Database and host.
+        place: String,
+        /// What it said.
+        why: String,
+        /// What may be the matter.
+        advice: &'static str,
+    },
+    /// A later program has changed the tables.
+    #[error(
+        "the tables in {place} have version {found}, this program knows versions up to {known}; run the newer program"
+    )]
+    Newer {
+        /// Database and host.
+        place: String,
+        /// Its version.
+        found: i32,
+        /// Ours.
+        known: i32,
+    },
+    /// The folder for bodies on their way cannot be used.
+    #[error(
+        "{path} cannot be used: {source}; see to its owner, mode and free space, or set store.path"
+    )]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+}
+
+/// The store of several replicas.
+pub struct PostgresStore {
+    shared: Arc<Shared>,
+    queue: Arc<Queue>,
+    identity: Identity,
+    /// Files that were brought here for a look, the oldest first.
+    borrowed: Mutex<Vec<(Instant, String)>>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl std::fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let place = self.shared.link.place();
+        f.debug_struct("PostgresStore")
+            .field("place", &place)
+            .finish()
+    }
+}
+
+impl PostgresStore {
+    /// Brings the tables to this program's version, registers this replica and begins to work on `runtime`.
+    ///
+    /// # Errors
+    /// [`OpenError`] says why, and what to do.
+    pub async fn open(
+        settings: Settings,
+        clock: SharedClock,
+        metrics: Arc<Metrics>,
+        runtime: Handle,
+    ) -> Result<Arc<Self>, OpenError> {
+        let link = Link::new(&settings.url, runtime.clone()).map_err(OpenError::Url)?;
+        let place = link.place();
+        let failed = |error: LinkError| refused(place.clone(), &error);
+        let client = link.connect().await.map_err(failed)?;
+        let migrated = schema::migrate(&client).await;
+        if let Migrated::Newer(found) = migrated.map_err(|error| failed(error.into()))? {
+            return Err(OpenError::Newer {
+                place,
+                found,
+                known: schema::VERSION,
+            });
+        }
+        let (identity, high) = first(&client).await.map_err(failed)?;
+        drop(client);
+        let folder = settings.path.join("spool");
+        std::fs::create_dir_all(&folder).map_err(|source| OpenError::Folder {
+            path: folder.clone(),
+            source,
+        })?;
+        let (queue, jobs) = Queue::new();
+        metrics.store_writable.set(1);
+        let number = registered(&link).await.map_err(failed)?;
+        let fence = Fence {
+            slot: 0,
+            epoch: number.cast_unsigned(),
+        };
+        let shared = Arc::new(Shared {
+            link,
+            metrics,
+            retention: settings.retention,
+            public_prefix: settings.public_prefix,
+            ids: Ids::after(high, (number % 8) as u8),
+            spool: Spool::new(folder, fence, clock.clone()),
+            clock,
+            notices: Notices::default(),
+            unfinished: Default::default(),
+            replica: AtomicI64::new(number),
+            alive: AtomicUsize::new(1),
+            held: Mutex::default(),
+            writable: AtomicBool::new(true),
+            closing: AtomicBool::new(false),
+        });
+        let store = Arc::new(Self {
+            queue: Arc::new(queue),
+            identity,
+            borrowed: Mutex::default(),
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            shared,
+        });
+        for (part, jobs) in (0..).zip(jobs) {
+            let committer = committer::run(Arc::clone(&store.shared), jobs, part);
+            store.tasks.spawn_on(committer, &runtime);
+        }
+        let (shared, queue) = (Arc::clone(&store.shared), Arc::clone(&store.queue));
+        let kept = lease::keep(shared, queue, store.stop.clone());
+        store.tasks.spawn_on(kept, &runtime);
+        Ok(store)
+    }
+
+    /// Commits what is queued, says good-bye, and closes.
+    async fn end(&self) {
+        self.stop.cancel();
+        self.queue.close();
+        self.tasks.close();
+        if tokio::time::timeout(CLOSING, self.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::error!("the last changes could not be written; other replicas take over");
+        }
+        self.shared.closing.store(true, Ordering::Relaxed);
+        let owner = self.shared.owner();
+        // Others need not wait until they take it for dead.
+        let gone = self.shared.link.look(async |db| {
+            let sql = "UPDATE raincheck.replica SET fenced = true WHERE id = $1";
+            Ok(db.execute_typed(sql, &[(&owner, Type::INT8)]).await?)
+        });
+        if let Err(error) = gone.await {
+            tracing::debug!(%error, "this replica's row stays; others take it for dead");
+        }
+        self.shared.link.close();
+    }
+}
+
+/// A new row for this process: where it runs, for people who look.
+async fn registered(link: &Link) -> Result<i64, LinkError> {
+    let host = rustix::system::uname();
+    let host = host.nodename().to_string_lossy();
+    let name = format!("{host}:{}", std::process::id());
+    link.look(async |db| {
+        let sql = "INSERT INTO raincheck.replica(name) VALUES($1) RETURNING id";
+        let rows = db.query_typed(sql, &[(&name, Type::TEXT)]).await?;
+        Ok(rows.first().map_or(0, |row| row.get(0)))
+    })
+    .await
+}
+
+/// What was made once for the store, and the highest key that was ever issued.
+async fn first(db: &tokio_postgres::Client) -> Result<(Identity, i64), LinkError> {
+    let mut random = [0; 48];
+    let filled = SystemRandom::new().fill(&mut random);
+    filled.map_err(|_| LinkError::Closed)?;
+    let loop_id: String = random[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let key = &random[16..];
+    let sql = "INSERT INTO raincheck.identity(loop_id, key)
+         SELECT $1, $2 WHERE NOT EXISTS (SELECT 1 FROM raincheck.identity)";
+    db.execute_typed(sql, &[(&loop_id, Type::TEXT), (&key, Type::BYTEA)])
+        .await?;
+    // Two that start at once may each have made one: the same is chosen by both.
+    let sql = "SELECT loop_id, key FROM raincheck.identity ORDER BY loop_id LIMIT 1";
+    let rows = db.query_typed(sql, &[]).await?;
+    let found = rows.first().ok_or(LinkError::Closed)?;
+    let identity = Identity {
+        loop_id: found.get(0),
+        key: Secret::new(found.get::<_, Vec<u8>>(1)),
+    };
+    let sql = "SELECT id FROM (SELECT id FROM raincheck.run UNION ALL SELECT id FROM raincheck.tombstone) AS ids
+         ORDER BY id DESC LIMIT 1";
+    let rows = db.query_typed(sql, &[]).await?;
+    let high = rows
+        .first()
+        .map_or(0, |newest| row::id(newest.get(0)).key());
+    Ok((identity, high))
+}
+
+fn refused(place: String, error: &LinkError) -> OpenError {
+    let code = match error {
+        LinkError::Database(error) => error.code().map(|code| code.code().to_owned()),
+        _ => None,
+    };
+    let advice = match code.as_deref() {
+        Some("28P01" | "28000") => "; see to user and password in store.url, and to pg_hba.conf",
+        Some("3D000") => "; create it: createdb NAME",
+        Some("42501") => "; grant the user CREATE on the database",
+        Some("25006") => "; this server is a read-only standby: name the primary",
+        Some("53100") => "; the server's disk is full",
+        Some("53300") => "; raise max_connections",
+        _ => "; see to the host and port in store.url, and that the server runs",
+    };
+    OpenError::Database {
+        place,
+        why: error.to_string(),
+        advice,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,393 @@
+//! Commits in batches: what waits while a commit is under way goes into the next one. Each committer has a connection of
+//! its own; a run's changes always meet the same one.
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::{Instant, timeout},
+};
+use tokio_postgres::{Client, types::Type};
+
+use super::{
+    link::{BEGIN, LinkError, PATIENCE},
+    shared::{Effects, Shared},
+    tx::Tx,
+};
+use crate::{metrics::seconds, model::id::RunId, store::Unwritable};
+
+/// Committers, each with a connection.
+pub(super) const COMMITTERS: usize = 3;
+/// Changes in one commit, and changes that may wait for one committer.
+const BATCH: usize = 256;
+const WAITING: usize = 4096;
+/// Between tries to reach a database that is away.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// A change: all of it is one part of a transaction. It may be applied a second time, if nobody heard how the first
+/// commit ended.
+#[async_trait]
+pub(super) trait Verb: Send + Sync + 'static {
+    type Outcome: Send + 'static;
+    /// Whether it waits until the database can be written.
+    const PATIENT: bool = false;
+
+    async fn apply(&self, tx: &Tx<'_>) -> Result<Self::Outcome, LinkError>;
+
+    /// It is committed, and who asked for it has left: what it took is to be given back.
+    fn unheard(&self, _outcome: &Self::Outcome, _shared: &Shared) {}
+}
+
+/// Why a change was not made.
+#[derive(Debug)]
+pub(super) enum Failure {
+    Unwritable(Unwritable),
+    Failed(String),
+}
+
+/// A change that waits, whatever it is.
+#[async_trait]
+trait Job: Send {
+    async fn apply(&mut self, tx: &Tx<'_>) -> Result<(), LinkError>;
+    fn committed(self: Box<Self>, shared: &Shared);
+    fn failed(self: Box<Self>, failure: Failure);
+    fn is_patient(&self) -> bool;
+}
+
+struct Asked<V: Verb> {
+    verb: V,
+    outcome: Option<V::Outcome>,
+    answer: oneshot::Sender<Result<(V, V::Outcome), Failure>>,
+}
+
+#[async_trait]
+impl<V: Verb> Job for Asked<V> {
+    async fn apply(&mut self, tx: &Tx<'_>) -> Result<(), LinkError> {
+        self.outcome = Some(self.verb.apply(tx).await?);
+        Ok(())
+    }
+
+    fn committed(self: Box<Self>, shared: &Shared) {
+        let Some(outcome) = self.outcome else { return };
+        if let Err(Ok((verb, outcome))) = self.answer.send(Ok((self.verb, outcome))) {
+            verb.unheard(&outcome, shared);
+        }
+    }
+
+    fn failed(self: Box<Self>, failure: Failure) {
+        let _asker_left = self.answer.send(Err(failure));
+    }
+
+    fn is_patient(&self) -> bool {
+        V::PATIENT
+    }
+}
+
+/// The way to the committers.
+pub(super) struct Queue {
+    senders: Mutex<Option<Vec<mpsc::Sender<Box<dyn Job>>>>>,
+}
+
+/// What a committer takes.
+pub(super) struct Jobs(mpsc::Receiver<Box<dyn Job>>);
+
+impl Queue {
+    pub(super) fn new() -> (Self, Vec<Jobs>) {
+        let (senders, jobs) = (0..COMMITTERS)
+            .map(|_| {
+                let (sender, receiver) = mpsc::channel(WAITING);
+                (sender, Jobs(receiver))
+            })
+            .unzip();
+        let senders = Mutex::new(Some(senders));
+        (Self { senders }, jobs)
+    }
+
+    /// Whether there is room for another change.
+    pub(super) fn room(&self) -> Result<(), Unwritable> {
+        match &*self.senders.lock() {
+            None => Err(Unwritable::Closed),
+            Some(all) if all.iter().any(|one| one.capacity() == 0) => Err(Unwritable::Busy),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// Has a change made; `of` is the run that it is about, if it is about one.
+    pub(super) async fn submit<V: Verb>(
+        &self,
+        verb: V,
+        of: Option<RunId>,
+    ) -> Result<(V, V::Outcome), Failure> {
+        let (answer, answered) = oneshot::channel();
+        let job = Box::new(Asked {
+            verb,
+            outcome: None,
+            answer,
+        });
+        let sender = {
+            let senders = self.senders.lock();
+            let closed = || Failure::Unwritable(Unwritable::Closed);
+            let all = senders.as_ref().ok_or_else(closed)?;
+            let place = of.map_or(0, |id| usize::from(id.as_bytes()[15]) % COMMITTERS);
+            all[place].clone()
+        };
+        if V::PATIENT {
+            sender
+                .send(job)
+                .await
+                .map_err(|_| Failure::Unwritable(Unwritable::Closed))?;
+        } else {
+            sender
+                .try_send(job)
+                .map_err(|_| Failure::Unwritable(Unwritable::Busy))?;
+        }
+        drop(sender);
+        answered
+            .await
+            .unwrap_or(Err(Failure::Unwritable(Unwritable::Closed)))
+    }
+
+    /// Takes nothing more.
+    pub(super) fn close(&self) {
+        self.senders.lock().take();
+    }
+}
+
+/// Commits until the queue is closed and empty.
+pub(super) async fn run(shared: Arc<Shared>, mut jobs: Jobs, part: i32) {
+    let mut committer = Committer {
+        shared,
+        part,
+        client: None,
+        is_unsure: false,
+    };
+    let mut batch = Vec::with_capacity(BATCH);
+    loop {
+        if jobs.0.recv_many(&mut batch, BATCH).await == 0 {
+            return;
+        }
+        committer
+            .shared
+            .metrics
+            .store_queue
+            .set(i64::try_from(jobs.0.len()).unwrap_or(i64::MAX));
+        committer.commit(std::mem::take(&mut batch)).await;
+    }
+}
+
+struct Committer {
+    shared: Arc<Shared>,
+    part: i32,
+    client: Option<Client>,
+    /// Whether the connection was lost while a commit was under way: it may still hold.
+    is_unsure: bool,
+}
+
+/// How a transaction ended that was not committed.
+enum Ended {
+    /// The database refused something; nothing of it holds.
+    Refused(LinkError),
+    /// The connection is of no use any more: nothing of it holds, or nobody knows.
+    Lost(LinkError),
+    /// We are fenced: nothing holds.
+    Fenced,
+}
+
+impl Committer {
+    /// Commits a batch: together, or one by one if something in it is refused. What is patient waits for a database that
+    /// is away.
+    async fn commit(&mut self, mut batch: Vec<Box<dyn Job>>) {
+        loop {
+            let began = Instant::now();
+            match self.transaction(&mut batch).await {
+                Ok(effects) => {
+                    let metrics = &self.shared.metrics;
+                    metrics.store_commit.observe(seconds(began.elapsed()));
+                    metrics.store_batch.observe(batch.len() as f64);
+                    self.shared.note(true, &"");
+                    self.shared.follow_up(effects);
+                    for job in batch {
+                        job.committed(&self.shared);
+                    }
+                    return;
+                }
+                Err(Ended::Refused(error)) if batch.len() == 1 => {
+                    for job in batch {
+                        job.failed(Failure::Failed(error.to_string()));
+                    }
+                    return;
+                }
+                Err(Ended::Refused(error)) => {
+                    tracing::debug!(%error, "a batch is committed one by one");
+                    for job in batch {
+                        Box::pin(self.commit(vec![job])).await;
+                    }
+                    return;
+                }
+                Err(Ended::Fenced) => super::lease::register(&self.shared).await,
+                Err(Ended::Lost(error)) => {
+                    self.client = None;
+                    self.shared.note(false, &error);
+                    batch = only_patient(batch);
+                    if batch.is_empty() || self.shared.closing.load(Ordering::Relaxed) {
+                        batch
+                            .into_iter()
+                            .for_each(|job| job.failed(Failure::Unwritable(Unwritable::Closed)));
+                        return;
+                    }
+                    tokio::time::sleep(PAUSE).await;
+                }
+            }
+        }
+    }
+
+    async fn transaction(&mut self, batch: &mut [Box<dyn Job>]) -> Result<Effects, Ended> {
+        if self.client.as_ref().is_none_or(Client::is_closed) {
+            self.client = Some(self.shared.link.connect().await.map_err(Ended::Lost)?);
+        }
+        let Some(client) = &self.client else {
+            return Err(Ended::Lost(LinkError::Closed));
+        };
+        let begin = Begin {
+            part: self.part,
+            is_unsure: self.is_unsure,
+        };
+        let done = timeout(PATIENCE, apply(&self.shared, client, batch, begin)).await;
+        let ended = match done {
+            Ok(Ok(effects)) => {
+                self.is_unsure = false;
+                return Ok(effects);
+            }
+            Ok(Err(ended)) => ended,
+            Err(_elapsed) => Ended::Lost(LinkError::Silent),
+        };
+        self.is_unsure |= matches!(ended, Ended::Lost(_));
+        if !matches!(ended, Ended::Lost(_)) {
+            let undone = timeout(PATIENCE, client.batch_execute("ROLLBACK")).await;
+            if !matches!(undone, Ok(Ok(()))) {
+                self.client = None;
+            }
+        }
+        Err(ended)
+    }
+}
+
+/// How a transaction begins.
+#[derive(Clone, Copy)]
+struct Begin {
+    part: i32,
+    is_unsure: bool,
+}
+
+/// Begins, applies, and commits. Fencing us waits for it, as it waits for a fence; and after a lost one it waits for that.
+async fn apply(
+    shared: &Shared,
+    client: &Client,
+    batch: &mut [Box<dyn Job>],
+    begin: Begin,
+) -> Result<Effects, Ended> {
+    let begun = client.batch_execute(BEGIN).await;
+    begun.map_err(|error| classified(client, error.into()))?;
+    let owner = shared.owner();
+    let tx = Tx {
+        db: client,
+        shared,
+        owner,
+        effects: Mutex::default(),
+    };
+    let strength = if begin.is_unsure { "UPDATE" } else { "SHARE" };
+    let sql =
+        format!("SELECT 1 FROM raincheck.replica WHERE id = $1 AND NOT fenced FOR {strength}");
+    let is_ours = tx.query(&sql, &[(&owner, Type::INT8)]).await;
+    if is_ours
+        .map_err(|error| classified(client, error))?
+        .is_empty()
+    {
+        return Err(Ended::Fenced);
+    }
+    let done = write(&tx, batch, begin.part).await;
+    if done.is_err() {
+        // What is held all the same is found out, and given back.
+        let taken = std::mem::take(&mut tx.effects.lock().taken);
+        let mut held = shared.held.lock();
+        for id in &taken {
+            held.remove(id);
+        }
+    }
+    done?;
+    Ok(tx.effects.into_inner())
+}
+
+async fn write(tx: &Tx<'_>, batch: &mut [Box<dyn Job>], part: i32) -> Result<(), Ended> {
+    let applied = futures::future::join_all(batch.iter_mut().map(|job| job.apply(tx))).await;
+    for one in applied {
+        one.map_err(|error| classified(tx.db, error))?;
+    }
+    let flushed = flush(tx, part).await;
+    flushed.map_err(|error| classified(tx.db, error))?;
+    // If this is not heard, nobody knows: the batch is applied again, and finds what holds.
+    let committed = tx.db.batch_execute("COMMIT").await;
+    committed.map_err(|error| Ended::Lost(error.into()))
+}
+
+/// Writes what changed in the books.
+async fn flush(tx: &Tx<'_>, part: i32) -> Result<(), LinkError> {
+    let (mut kinds, mut routes, mut states, mut changes) = (vec![], vec![], vec![], vec![]);
+    for ((kind, route, state), change) in &tx.effects.lock().tally {
+        if *change != 0 {
+            kinds.push(*kind);
+            routes.push(route.clone());
+            states.push(*state);
+            changes.push(*change);
+        }
+    }
+    if kinds.is_empty() {
+        return Ok(());
+    }
+    let sql = "INSERT INTO raincheck.tally(owner, part, kind, route, state, n)
+         SELECT $1, $2, * FROM unnest($3::smallint[], $4::text[], $5::text[], $6::bigint[])
+         ON CONFLICT (owner, part, kind, route, state) DO UPDATE SET n = tally.n + excluded.n";
+    tx.execute(
+        sql,
+        &[
+            (&tx.owner, Type::INT8),
+            (&part, Type::INT4),
+            (&kinds, Type::INT2_ARRAY),
+            (&routes, Type::TEXT_ARRAY),
+            (&states, Type::TEXT_ARRAY),
+            (&changes, Type::INT8_ARRAY),
+        ],
+    )
+    .await?;
+    Ok(())
+}
+
+/// Whether the database has refused a statement, or is away (class 57 and 53 of its codes are its end, or no room in it).
+fn classified(client: &Client, error: LinkError) -> Ended {
+    let is_refusal = match &error {
+        LinkError::Database(error) => error.code().is_some_and(|code| {
+            let class = &code.code()[..2];
+            !matches!(class, "57" | "53" | "58" | "08" | "25")
+        }),
+        LinkError::Unreadable(_) | LinkError::Spool(_) => true,
+        LinkError::Silent | LinkError::Closed => false,
+    };
+    if is_refusal && !client.is_closed() {
+        Ended::Refused(error)
+    } else {
+        Ended::Lost(error)
+    }
+}
+
+fn only_patient(batch: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
+    let (patient, others): (Vec<_>, Vec<_>) = batch.into_iter().partition(|job| job.is_patient());
+    for job in others {
+        job.failed(Failure::Unwritable(Unwritable::Failing));
+    }
+    patient
+}

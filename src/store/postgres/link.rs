@@ -1,0 +1,186 @@
+//! Connections to the database: where it is, TLS, and time-outs for everything.
+
+use std::{future::Future, str::FromStr, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
+use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
+use tokio_postgres::{Client, Config, config::SslMode};
+use tokio_postgres_rustls::MakeRustlsConnect;
+use tokio_util::task::TaskTracker;
+
+use crate::model::secret::Secret;
+
+/// For a connection, its log-in included.
+const CONNECT: Duration = Duration::from_secs(5);
+/// After so much silence of the other side a connection is given up.
+const SILENCE: Duration = Duration::from_secs(10);
+/// For a whole transaction, or one look.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+/// Looks at a time, each on a connection of its own.
+const READERS: usize = 4;
+
+/// What begins each transaction: it waits for the disk (`synchronous_commit` may be off in the database), and if we
+/// freeze its locks do not hold others up.
+pub(super) const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = '15s';
+    SET LOCAL idle_in_transaction_session_timeout = '5s'; SET LOCAL synchronous_commit = on;";
+
+/// Why nothing could be done on a connection.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LinkError {
+    /// The database said so, or the connection broke.
+    #[error("{}", of_database(.0))]
+    Database(#[from] tokio_postgres::Error),
+    /// It did not answer in time.
+    #[error("the database does not answer")]
+    Silent,
+    /// A row cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] super::row::Unreadable),
+    /// A body cannot be read or written here.
+    #[error("a body cannot be read or written: {0}")]
+    Spool(#[from] std::io::Error),
+    /// The store is closed.
+    #[error("the store is closed")]
+    Closed,
+}
+
+/// The message of the database itself, where there is one.
+fn of_database(error: &tokio_postgres::Error) -> String {
+    match error.as_db_error() {
+        Some(said) => format!("{} ({})", said.message(), said.code().code()),
+        None => {
+            let cause = std::error::Error::source(error);
+            cause.map_or_else(|| error.to_string(), |cause| format!("{error}: {cause}"))
+        }
+    }
+}
+
+/// The way to the database.
+pub(super) struct Link {
+    config: Config,
+    tls: MakeRustlsConnect,
+    runtime: Handle,
+    tasks: TaskTracker,
+    idle: Mutex<Vec<Client>>,
+    permits: Semaphore,
+}
+
+impl Link {
+    /// Reads the URL; nothing is connected yet.
+    pub(super) fn new(url: &Secret, runtime: Handle) -> Result<Self, String> {
+        let text = std::str::from_utf8(url.reveal()).map_err(|_| "it is not UTF-8".to_owned())?;
+        let mut config = Config::from_str(text).map_err(|error| {
+            let cause = std::error::Error::source(&error);
+            cause.map_or_else(|| error.to_string(), ToString::to_string)
+        })?;
+        if config.get_hosts().is_empty() {
+            return Err("it names no host".to_owned());
+        }
+        if config.get_dbname().is_none() {
+            return Err("it names no database".to_owned());
+        }
+        config
+            .connect_timeout(CONNECT)
+            .keepalives_idle(SILENCE)
+            .keepalives_interval(SILENCE / 2)
+            .keepalives_retries(2)
+            .tcp_user_timeout(SILENCE);
+        if config.get_application_name().is_none() {
+            config.application_name("raincheck");
+        }
+        let tls = tls(config.get_ssl_mode())?;
+        Ok(Self {
+            config,
+            tls,
+            runtime,
+            tasks: TaskTracker::new(),
+            idle: Mutex::default(),
+            permits: Semaphore::new(READERS),
+        })
+    }
+
+    /// Host and database, for messages: no user, no password.
+    pub(super) fn place(&self) -> String {
+        let hosts: Vec<String> = self
+            .config
+            .get_hosts()
+            .iter()
+            .map(|host| match host {
+                tokio_postgres::config::Host::Tcp(name) => name.clone(),
+                tokio_postgres::config::Host::Unix(path) => path.display().to_string(),
+            })
+            .collect();
+        let database = self.config.get_dbname().unwrap_or_default();
+        format!("{database} on {}", hosts.join(", "))
+    }
+
+    /// A new connection. It is served until its client is dropped.
+    pub(super) async fn connect(&self) -> Result<Client, LinkError> {
+        let connecting = self.config.connect(self.tls.clone());
+        let (client, connection) = timeout(CONNECT * 2, connecting)
+            .await
+            .map_err(|_elapsed| LinkError::Silent)??;
+        let served = async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(
+                    error = of_database(&error),
+                    "a connection to the database ended"
+                );
+            }
+        };
+        self.tasks.spawn_on(served, &self.runtime);
+        Ok(client)
+    }
+
+    /// Looks with a connection that nobody else has. One that failed is not used again.
+    pub(super) async fn look<T, F>(
+        &self,
+        work: impl FnOnce(Arc<Client>) -> F,
+    ) -> Result<T, LinkError>
+    where
+        F: Future<Output = Result<T, LinkError>>,
+    {
+        let permit = self.permits.acquire().await;
+        let _permit = permit.map_err(|_| LinkError::Closed)?;
+        let idle = self.idle.lock().pop();
+        let client = match idle.filter(|client| !client.is_closed()) {
+            Some(client) => client,
+            None => self.connect().await?,
+        };
+        let client = Arc::new(client);
+        let done = timeout(PATIENCE, work(Arc::clone(&client)))
+            .await
+            .map_err(|_elapsed| LinkError::Silent)?;
+        if done.is_ok()
+            && let Some(client) = Arc::into_inner(client)
+        {
+            self.idle.lock().push(client);
+        }
+        done
+    }
+
+    /// Ends all looks for good.
+    pub(super) fn close(&self) {
+        self.permits.close();
+        self.idle.lock().clear();
+    }
+}
+
+/// By the system's authorities. (`sslmode=require` verifies too: an encrypted connection to anybody is worth little.)
+fn tls(mode: SslMode) -> Result<MakeRustlsConnect, String> {
+    // Fails only if a provider is installed already, which serves as well.
+    let _installed = rustls::crypto::ring::default_provider().install_default();
+    match MakeRustlsConnect::with_native_certs() {
+        Ok((tls, _unreadable)) => Ok(tls),
+        Err(_) if mode != SslMode::Require => {
+            let none = rustls::RootCertStore::empty();
+            let config = rustls::ClientConfig::builder()
+                .with_root_certificates(none)
+                .with_no_client_auth();
+            Ok(MakeRustlsConnect::new(config))
+        }
+        Err(_) => Err(
+            "sslmode=require needs certificate authorities; install `ca-certificates`".to_owned(),
+        ),
+    }
+}

@@ -1,0 +1,175 @@
+//! What the tasks of one store share.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::{Mutex, RwLock};
+
+use super::link::Link;
+use crate::{
+    metrics::Metrics,
+    model::{
+        id::RunId,
+        run::{Run, RunState},
+        time::{SharedClock, Timestamp},
+    },
+    store::{Fence, Notices, PendingDelivery, Unwritable, ids::Ids, spool::Spool},
+};
+
+/// What the tasks of one store share.
+pub(super) struct Shared {
+    pub(super) link: Link,
+    pub(super) clock: SharedClock,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) retention: Duration,
+    pub(super) public_prefix: String,
+    pub(super) ids: Ids,
+    pub(super) spool: Spool,
+    pub(super) notices: Notices,
+    pub(super) unfinished: RwLock<HashMap<String, i64>>,
+    /// The number of our registration: whoever takes over from us fences it.
+    pub(super) replica: AtomicI64,
+    /// How many replicas are alive, this one included.
+    pub(super) alive: AtomicUsize,
+    /// What this process holds, as far as somebody here knows of it.
+    pub(super) held: Mutex<HashSet<RunId>>,
+    pub(super) writable: AtomicBool,
+    pub(super) closing: AtomicBool,
+}
+
+/// What follows from a transaction once it is committed.
+#[derive(Debug, Default)]
+pub(super) struct Effects {
+    /// Changes of the books, by kind, route and state.
+    pub(super) tally: BTreeMap<(i16, String, &'static str), i64>,
+    pub(super) unfinished: BTreeMap<String, i64>,
+    pub(super) queued: bool,
+    pub(super) pending: Vec<PendingDelivery>,
+    pub(super) runs: Vec<RunId>,
+    /// No longer held by this process.
+    pub(super) freed: Vec<RunId>,
+    /// Held by this process from now on.
+    pub(super) taken: Vec<RunId>,
+}
+
+impl Shared {
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// What our claims are marked with.
+    pub(super) fn fence(&self) -> Fence {
+        Fence {
+            slot: 0,
+            epoch: self.owner().cast_unsigned(),
+        }
+    }
+
+    pub(super) fn owner(&self) -> i64 {
+        self.replica.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn check(&self) -> Result<(), Unwritable> {
+        if self.closing.load(Ordering::Relaxed) {
+            return Err(Unwritable::Closed);
+        }
+        if !self.writable.load(Ordering::Relaxed) {
+            return Err(Unwritable::Failing);
+        }
+        Ok(())
+    }
+
+    /// Nobody here has these any more, though they are held in our name: they are found and given back.
+    pub(super) fn forget(&self, ids: impl IntoIterator<Item = RunId>) {
+        let mut held = self.held.lock();
+        for id in ids {
+            held.remove(&id);
+        }
+    }
+
+    /// Notes whether the database can be written.
+    pub(super) fn note(&self, writable: bool, why: &dyn std::fmt::Display) {
+        if self.writable.swap(writable, Ordering::Relaxed) != writable {
+            self.metrics.store_writable.set(writable.into());
+            if writable {
+                tracing::info!("the database can be written again");
+            } else {
+                tracing::error!(%why, "the database cannot be written: no new runs; ends of runs wait");
+            }
+        }
+    }
+
+    /// Carries out what follows from a committed transaction.
+    pub(super) fn follow_up(&self, effects: Effects) {
+        if !effects.freed.is_empty() {
+            let mut held = self.held.lock();
+            for id in &effects.freed {
+                held.remove(id);
+            }
+        }
+        let mut unfinished = self.unfinished.write();
+        for (route, change) in effects.unfinished {
+            *unfinished.entry(route).or_default() += change;
+        }
+        drop(unfinished);
+        if effects.queued {
+            self.notices.runs.notify_waiters();
+        }
+        self.notices.deliveries.push(effects.pending);
+        self.notices.changes.tell(&effects.runs);
+    }
+}
+
+impl Effects {
+    /// Notes a change of a run; `before` is how it stood, none for a new one.
+    pub(super) fn record(&mut self, before: Option<&Stood>, run: &Run, is_held: bool) {
+        let after = Stood::of(run);
+        let route = &run.policy.route;
+        for (stood, change) in [(before, -1), (Some(&after), 1)] {
+            let Some(stood) = stood else { continue };
+            let key = (0, route.clone(), stood.state.as_str());
+            *self.tally.entry(key).or_default() += change;
+            if let Some(delivery) = stood.delivery {
+                let key = (1, route.clone(), delivery);
+                *self.tally.entry(key).or_default() += change;
+            }
+        }
+        let change =
+            i64::from(after.is_unfinished()) - i64::from(before.is_some_and(Stood::is_unfinished));
+        if change != 0 {
+            *self.unfinished.entry(route.clone()).or_default() += change;
+        }
+        self.runs.push(run.id);
+        self.queued |= run.state == RunState::Queued;
+        if !is_held {
+            self.pending.extend(super::row::pending(run));
+            self.freed.push(run.id);
+        }
+    }
+}
+
+/// How a run stood, for the books.
+#[derive(Debug, Clone)]
+pub(super) struct Stood {
+    state: RunState,
+    delivery: Option<&'static str>,
+}
+
+impl Stood {
+    pub(super) fn of(run: &Run) -> Self {
+        Self {
+            state: run.state,
+            delivery: run.delivery.as_ref().map(|it| it.state.as_str()),
+        }
+    }
+
+    fn is_unfinished(&self) -> bool {
+        !self.state.is_final() || self.delivery == Some("pending")
+    }
+}

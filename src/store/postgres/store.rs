@@ -1,0 +1,428 @@
+//! The verbs as callers see them: what can be decided beforehand is, long bodies are brought to where they belong, the
+//! rest goes through a committer.
+
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use super::{
+    BORROWED, PostgresStore,
+    committer::{Failure, Verb},
+    deliveries::{ClaimDeliveries, ExpireDeliveries, Redeliver, SettleDelivery},
+    link::LinkError,
+    pieces::{self, REQUEST, RESPONSE},
+    reader,
+    runs::{Accept, Cancel, ClaimRuns, Expire, SettleRun, queue_again, read_request},
+    tidy::Tidy,
+    tx::{Mark, read_response},
+};
+use crate::{
+    model::{
+        attempt::{Attempts, RunAttempt},
+        books::Books,
+        delivery::DeliveryState,
+        exchange::{Body, StoredRequest, StoredResponse},
+        filter::Filter,
+        id::RunId,
+        retry::Next,
+        run::{Progress, Run, RunState},
+        time::Timestamp,
+    },
+    store::{
+        AcceptError, Accepted, Cancelled, Claims, DeliveryAttempt, DeliveryClaim, Fence, Found,
+        Identity, Listed, NewRun, Notices, Page, PendingDelivery, Redelivered, RunClaim,
+        SettleError, Settled, Settlement, Store, StoreError, Tidied, Unwritable, ending::end_run,
+        spool::Spool,
+    },
+};
+
+#[async_trait]
+impl Store for PostgresStore {
+    fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    fn next_id(&self) -> RunId {
+        self.shared.ids.next(self.shared.now())
+    }
+
+    fn ready(&self) -> Result<(), Unwritable> {
+        self.shared.check()?;
+        self.queue.room()
+    }
+
+    fn unfinished(&self, route: &str) -> u64 {
+        let unfinished = self.shared.unfinished.read();
+        let count = unfinished.get(route).copied().unwrap_or_default();
+        count.max(0).cast_unsigned()
+    }
+
+    fn sharers(&self) -> usize {
+        self.shared.alive.load(Ordering::Relaxed)
+    }
+
+    fn notices(&self) -> &Notices {
+        &self.shared.notices
+    }
+
+    async fn accept(&self, new: NewRun) -> Result<Accepted, AcceptError> {
+        self.ready()?;
+        let start = new.start;
+        let run = Run {
+            id: new.id,
+            state: if start {
+                RunState::Running
+            } else {
+                RunState::Queued
+            },
+            reason: None,
+            policy: new.policy,
+            facts: new.facts,
+            accepted_at: new.accepted_at,
+            started_at: start.then_some(new.accepted_at),
+            finished_at: None,
+            due_at: new.accepted_at,
+            progress: Progress {
+                attempts: u32::from(start),
+                ..Progress::default()
+            },
+            response: None,
+            delivery: None,
+        };
+        let stored = self.pieces(&new.request.body, (run.id, REQUEST)).await;
+        stored.map_err(|_| Unwritable::Failing)?;
+        let (id, key) = (run.id, new.key);
+        let accept = Accept {
+            run,
+            request: new.request,
+            key,
+        };
+        match self.queue.submit(accept, Some(id)).await {
+            Ok((accept, (Accepted::New(_), fence))) if start => {
+                Ok(Accepted::New(Some(Box::new(RunClaim {
+                    run: accept.run,
+                    request: accept.request,
+                    fence,
+                }))))
+            }
+            Ok((accept, (known, _))) => {
+                self.remove(&accept.request.body);
+                Ok(known)
+            }
+            Err(Failure::Unwritable(why)) => Err(why.into()),
+            Err(Failure::Failed(why)) => {
+                tracing::error!(run_id = %id, why, "a run cannot be stored");
+                Err(Unwritable::Failing.into())
+            }
+        }
+    }
+
+    async fn claim_runs(&self, route: &str, limit: usize) -> Result<Claims<RunClaim>, StoreError> {
+        let route = route.to_owned();
+        let now = self.shared.now();
+        self.change(ClaimRuns { route, limit, now }, None).await
+    }
+
+    async fn settle_run(
+        &self,
+        claim: RunClaim,
+        settlement: Settlement,
+    ) -> Result<Settled, SettleError> {
+        let now = self.shared.now();
+        let mut run = claim.run;
+        let id = run.id;
+        let before = Mark::of(&run, owner(claim.fence));
+        let attempt = run.progress.attempts;
+        run.progress = settlement.progress;
+        // The only attempt of a run is told by its record.
+        let entry = (attempt > 1 || matches!(settlement.next, Next::Again { .. }))
+            .then(|| RunAttempt::new(attempt, settlement.began, now, settlement.outcome));
+        let (response, discarded) = match settlement.next {
+            Next::End(end) => {
+                let came = settlement.response;
+                let (response, discarded) =
+                    end_run(&mut run, end, came, now, &self.shared.public_prefix);
+                (Some(response), discarded)
+            }
+            Next::Again { due } => {
+                queue_again(&mut run, due, now);
+                (None, settlement.response)
+            }
+        };
+        if let Some(discarded) = &discarded {
+            self.remove(&discarded.body);
+        }
+        if let Some(response) = &response {
+            self.pieces_patiently(&response.body, (run.id, RESPONSE))
+                .await?;
+        }
+        let holds = settlement.claim_delivery && is_due(&run, now);
+        let settle = SettleRun {
+            before,
+            run,
+            response,
+            entry,
+            holds,
+        };
+        let settled = self.patiently(settle, id).await;
+        self.remove(&claim.request.body);
+        let settled = settled?;
+        let run = settled.run;
+        let delivery = match settled.response {
+            Some(response) if holds => Some(Box::new(DeliveryClaim {
+                endpoint: run.facts.webhook_endpoint.clone().unwrap_or_default(),
+                run: run.clone(),
+                response,
+                secret: claim.request.webhook_secret,
+                fence: self.shared.fence(),
+            })),
+            Some(response) => {
+                self.remove(&response.body);
+                None
+            }
+            None => None,
+        };
+        Ok(Settled { run, delivery })
+    }
+
+    async fn cancel(&self, id: RunId) -> Result<Cancelled, StoreError> {
+        let now = self.shared.now();
+        self.change(Cancel { id, now }, Some(id)).await
+    }
+
+    async fn cancelled(&self, ids: Vec<RunId>) -> Result<Vec<RunId>, StoreError> {
+        looked(reader::cancelled(&self.shared, &ids).await)
+    }
+
+    async fn expire(&self) -> Result<Vec<Run>, StoreError> {
+        let now = self.shared.now();
+        self.change(Expire { now }, None).await
+    }
+
+    async fn pending_deliveries(
+        &self,
+        after: Option<RunId>,
+        limit: usize,
+    ) -> Result<Vec<PendingDelivery>, StoreError> {
+        self.still_open()?;
+        looked(reader::pending(&self.shared, after, limit).await)
+    }
+
+    async fn claim_deliveries(&self, ids: Vec<RunId>) -> Result<Vec<DeliveryClaim>, StoreError> {
+        let now = self.shared.now();
+        self.change(ClaimDeliveries { ids, now }, None).await
+    }
+
+    async fn settle_delivery(
+        &self,
+        claim: DeliveryClaim,
+        attempt: DeliveryAttempt,
+    ) -> Result<Run, SettleError> {
+        let now = self.shared.now();
+        let mut run = claim.run;
+        let id = run.id;
+        let before = Mark::of(&run, owner(claim.fence));
+        let mut entry = None;
+        if let Some(delivery) = &mut run.delivery {
+            delivery.settle(attempt.outcome, &run.policy.webhook, now, attempt.chance);
+            entry = Some(attempt.entry(delivery.attempts, delivery.next_attempt_at));
+        }
+        let settle = SettleDelivery { before, run, entry };
+        let settled = self.patiently(settle, id).await;
+        self.remove(&claim.response.body);
+        Ok(settled?.run)
+    }
+
+    async fn release_delivery(&self, claim: DeliveryClaim) -> Result<(), SettleError> {
+        let id = claim.run.id;
+        let release = SettleDelivery {
+            before: Mark::of(&claim.run, owner(claim.fence)),
+            run: claim.run,
+            entry: None,
+        };
+        let released = self.patiently(release, id).await;
+        self.remove(&claim.response.body);
+        released.map(drop)
+    }
+
+    async fn expire_deliveries(&self) -> Result<Vec<Run>, StoreError> {
+        let now = self.shared.now();
+        self.change(ExpireDeliveries { now }, None).await
+    }
+
+    async fn redeliver(&self, ids: Vec<RunId>) -> Result<Vec<Redelivered>, StoreError> {
+        let now = self.shared.now();
+        self.change(Redeliver { ids, now }, None).await
+    }
+
+    async fn find(&self, id: RunId) -> Result<Found, StoreError> {
+        self.still_open()?;
+        looked(reader::find(&self.shared, id).await)
+    }
+
+    async fn request(&self, id: RunId) -> Result<Option<StoredRequest>, StoreError> {
+        self.still_open()?;
+        let shared = &self.shared;
+        let look = shared
+            .link
+            .look(async |db| read_request(&db, shared, id).await);
+        let request = looked(look.await)?;
+        if let Some(request) = &request {
+            self.borrow(&request.body);
+        }
+        Ok(request)
+    }
+
+    async fn response(&self, id: RunId) -> Result<Option<StoredResponse>, StoreError> {
+        if !matches!(self.find(id).await?, Found::Run(run) if run.state.is_final()) {
+            return Ok(None);
+        }
+        let shared = &self.shared;
+        let look = shared
+            .link
+            .look(async |db| read_response(&db, shared, id).await);
+        let response = looked(look.await)?;
+        if let Some(response) = &response {
+            self.borrow(&response.body);
+        }
+        Ok(response)
+    }
+
+    async fn attempts(&self, id: RunId) -> Result<Attempts, StoreError> {
+        self.still_open()?;
+        looked(reader::attempts(&self.shared, id).await)
+    }
+
+    async fn list(&self, filter: Filter, page: Page) -> Result<Listed, StoreError> {
+        self.still_open()?;
+        looked(reader::page(&self.shared, &filter, page).await)
+    }
+
+    async fn count(&self, filter: Filter) -> Result<u64, StoreError> {
+        self.still_open()?;
+        looked(reader::count(&self.shared, &filter).await)
+    }
+
+    fn spool(&self) -> &Spool {
+        &self.shared.spool
+    }
+
+    async fn tidy(&self) -> Result<Tidied, StoreError> {
+        self.give_files_back();
+        let now = self.shared.now();
+        self.change(Tidy { now }, None).await
+    }
+
+    async fn books(&self) -> Result<Books, StoreError> {
+        self.still_open()?;
+        looked(reader::books(&self.shared).await)
+    }
+
+    async fn close(&self) {
+        self.end().await;
+    }
+}
+
+/// In whose name a claim holds.
+fn owner(fence: Fence) -> Option<i64> {
+    Some(fence.epoch.cast_signed())
+}
+
+fn looked<T>(found: Result<T, LinkError>) -> Result<T, StoreError> {
+    found.map_err(|error| match error {
+        LinkError::Closed => StoreError::Closed,
+        other => StoreError::Failed(other.to_string()),
+    })
+}
+
+impl PostgresStore {
+    fn still_open(&self) -> Result<(), StoreError> {
+        if self.shared.closing.load(Ordering::Relaxed) {
+            return Err(StoreError::Closed);
+        }
+        Ok(())
+    }
+
+    /// Makes a change that does not wait for better times.
+    async fn change<V: Verb>(&self, verb: V, of: Option<RunId>) -> Result<V::Outcome, StoreError> {
+        match self.queue.submit(verb, of).await {
+            Ok((_, outcome)) => Ok(outcome),
+            Err(Failure::Unwritable(Unwritable::Closed)) => Err(StoreError::Closed),
+            Err(Failure::Unwritable(why)) => Err(StoreError::Failed(why.to_string())),
+            Err(Failure::Failed(why)) => Err(StoreError::Failed(why)),
+        }
+    }
+
+    /// Makes a change that waits until it can be written.
+    async fn patiently<V>(&self, verb: V, of: RunId) -> Result<V, SettleError>
+    where
+        V: Verb<Outcome = Result<(), SettleError>>,
+    {
+        match self.queue.submit(verb, Some(of)).await {
+            Ok((verb, outcome)) => outcome.map(|()| verb),
+            Err(Failure::Failed(why)) => {
+                tracing::error!(why, "an outcome cannot be recorded");
+                Err(SettleError::Closed)
+            }
+            Err(Failure::Unwritable(_)) => Err(SettleError::Closed),
+        }
+    }
+
+    async fn pieces(&self, body: &Body, place: (RunId, i16)) -> Result<(), LinkError> {
+        if matches!(body, Body::Inline(_)) {
+            return Ok(());
+        }
+        let shared = &self.shared;
+        let stored = shared
+            .link
+            .look(async |db| pieces::store(&db, shared, body, place).await)
+            .await;
+        if let Err(error) = &stored {
+            tracing::warn!(run_id = %place.0, %error, "a long body cannot be stored");
+        }
+        stored
+    }
+
+    /// The same, for as long as it takes.
+    async fn pieces_patiently(&self, body: &Body, place: (RunId, i16)) -> Result<(), SettleError> {
+        while self.pieces(body, place).await.is_err() {
+            self.still_open().map_err(|_| SettleError::Closed)?;
+            tokio::time::sleep(super::PAUSE).await;
+        }
+        Ok(())
+    }
+
+    /// Removes a file that nobody reads any more.
+    fn remove(&self, body: &Body) {
+        if let Body::Spooled { name, .. } = body
+            && let Err(error) = self.shared.spool.remove(name)
+        {
+            tracing::debug!(%error, name, "a spool file stays for now");
+        }
+    }
+
+    /// Keeps a file that was brought here for a look, for as long as it may take to read it.
+    fn borrow(&self, body: &Body) {
+        if let Body::Spooled { name, .. } = body {
+            self.borrowed.lock().push((Instant::now(), name.clone()));
+        }
+    }
+
+    fn give_files_back(&self) {
+        let mut borrowed = self.borrowed.lock();
+        let over = borrowed.partition_point(|(since, _)| since.elapsed() >= BORROWED);
+        for (_, name) in borrowed.drain(..over) {
+            if let Err(error) = self.shared.spool.remove(&name) {
+                tracing::debug!(%error, name, "a spool file stays for now");
+            }
+        }
+    }
+}
+
+fn is_due(run: &Run, now: Timestamp) -> bool {
+    run.delivery.as_ref().is_some_and(|delivery| {
+        delivery.state == DeliveryState::Pending
+            && delivery.next_attempt_at.is_some_and(|due| due <= now)
+    })
+}

@@ -1,0 +1,154 @@
+//! The conformance suite on this back end, and tests of what only it has.
+
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+
+use super::*;
+use crate::{
+    model::{run::RunState, time::ManualClock},
+    store::{
+        Store,
+        conformance::{self, CHECKS, Subject},
+    },
+};
+
+#[path = "../../../tests/common/postgres.rs"]
+mod cluster;
+
+use cluster::Cluster;
+
+async fn open(url: &str, folder: &TempDir, clock: &ManualClock) -> Arc<PostgresStore> {
+    let settings = Settings {
+        url: Secret::new(url.as_bytes()),
+        path: folder.path().to_owned(),
+        retention: conformance::RETENTION,
+        public_prefix: "/_raincheck".into(),
+    };
+    let metrics = Arc::new(Metrics::new().unwrap());
+    let clock = Arc::new(clock.clone());
+    PostgresStore::open(settings, clock, metrics, Handle::current())
+        .await
+        .unwrap()
+}
+
+#[test]
+fn it_conforms() {
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let runtime = Runtime::new().unwrap();
+    for (number, (name, check)) in CHECKS.iter().enumerate() {
+        let url = cluster.database(&format!("check{number}"));
+        let folder = tempfile::tempdir().unwrap();
+        let clock = conformance::clock();
+        runtime.block_on(async {
+            let store = open(&url, &folder, &clock).await;
+            let subject = Subject {
+                store: store.clone(),
+                clock,
+            };
+            conformance::passes(name, *check, subject).await;
+            store.close().await;
+        });
+    }
+}
+
+#[test]
+fn replicas_share_what_there_is_and_a_fenced_one_can_settle_nothing() {
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let url = cluster.database("shared");
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async {
+        let clock = conformance::clock();
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let one = open(&url, &folders[0], &clock).await;
+        let other = open(&url, &folders[1], &clock).await;
+        let subject = |store: &Arc<PostgresStore>| Subject {
+            store: store.clone(),
+            clock: clock.clone(),
+        };
+        let (first, second) = (subject(&one), subject(&other));
+        assert_eq!(one.identity().loop_id, other.identity().loop_id);
+        let queued = first.accept(first.new_run("app")).await;
+        assert_eq!(second.run(queued).await.state, RunState::Queued);
+        let claims = tokio::join!(first.claim("app", 5), second.claim("app", 5));
+        assert_eq!(claims.0.len() + claims.1.len(), 1);
+        // The second is taken for dead while it carries a run out.
+        let claim = second.accept_started(second.new_run("app")).await;
+        let id = claim.run.id;
+        let fenced = format!(
+            "UPDATE raincheck.replica SET fenced = true WHERE id = {}",
+            other.shared.owner()
+        );
+        cluster.ask("shared", &fenced);
+        let settlement = crate::store::Settlement {
+            began: claim.run.accepted_at,
+            outcome: crate::model::retry::Outcome::Internal,
+            progress: claim.run.progress,
+            next: crate::model::retry::Next::End(crate::model::run::End::Succeeded),
+            response: None,
+            claim_delivery: false,
+        };
+        let refused = other.settle_run(claim, settlement).await;
+        assert!(refused.is_err(), "{refused:?}");
+        // It goes on under another number, and what it held is taken over: a POST is not repeated.
+        let again = second.accept(second.new_run("app")).await;
+        assert_eq!(second.run(again).await.state, RunState::Queued);
+        loop {
+            if first.run(id).await.state.is_final() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        one.close().await;
+        other.close().await;
+    });
+}
+
+#[test]
+fn what_cannot_be_opened_says_what_to_do() {
+    let Some(mut cluster) = Cluster::start() else {
+        return;
+    };
+    let url = cluster.database("there");
+    let runtime = Runtime::new().unwrap();
+    let refused = |url: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        let settings = Settings {
+            url: Secret::new(url.as_bytes()),
+            path: folder.path().to_owned(),
+            retention: conformance::RETENTION,
+            public_prefix: String::new(),
+        };
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let clock = Arc::new(conformance::clock());
+        let opened = runtime.block_on(async {
+            PostgresStore::open(settings, clock, metrics, Handle::current()).await
+        });
+        opened
+            .err()
+            .map(|error| error.to_string())
+            .unwrap_or_default()
+    };
+    for (url, says) in [
+        ("", "names no host"),
+        ("mysql://x/y", "no PostgreSQL URL"),
+        ("postgres://u:secret@localhost", "names no database"),
+        (&url.replace("/there", "/nothing"), "createdb"),
+    ] {
+        let said = refused(url);
+        assert!(said.contains(says), "{url}: {said}");
+        assert!(!said.contains("secret"), "{said}");
+    }
+    assert_eq!(refused(&url), "");
+    cluster.ask("there", "UPDATE raincheck.version SET version = 99");
+    assert!(refused(&url).contains("version 99"), "{}", refused(&url));
+    cluster.kill();
+    assert!(
+        refused(&url).contains("that the server runs"),
+        "{}",
+        refused(&url)
+    );
+}
