@@ -17,6 +17,7 @@ demo: setup
 	cargo run --locked -- demo
 
 test: setup
+	@sh .ci/postgres
 	@sh .ci/clients
 	@if cargo nextest --version >/dev/null 2>&1; then \
 	    cargo nextest run --locked && cargo test --locked --doc; \

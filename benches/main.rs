@@ -12,6 +12,7 @@
 
 mod accept;
 mod bare;
+mod cluster;
 mod conversion;
 mod dashboard;
 mod deliveries;
@@ -21,6 +22,8 @@ mod load;
 mod memory_store;
 mod pass_through;
 mod peer;
+#[path = "../tests/common/postgres.rs"]
+mod postgres;
 mod process;
 mod proxies;
 mod resident;
@@ -43,6 +46,7 @@ fn main() {
         ["bare", address, peer] => bare::serve(address, peer, 2),
         ["memory", file] => accept::serve(file),
         ["accept"] => run(accept::compare()),
+        ["cluster"] => run(cluster::compare()),
         ["conversion"] => run(conversion::compare()),
         ["dashboard"] => run(dashboard::measure()),
         ["deliveries"] => run(deliveries::compare()),
@@ -53,7 +57,7 @@ fn main() {
         ["trigger"] => trigger::measure(),
         ["waiting"] => run(waiting::measure()),
         _ => eprintln!(
-            "say which: cargo bench --bench figures -- accept | conversion | dashboard | deliveries | full_store | \
+            "say which: cargo bench --bench figures -- accept | cluster | conversion | dashboard | deliveries | full_store | \
              pass_through | resident | runs | trigger | waiting"
         ),
     }

@@ -33,7 +33,7 @@ impl Drop for Process {
     }
 }
 
-fn cpu_of(pid: u32) -> Duration {
+pub(crate) fn cpu_of(pid: u32) -> Duration {
     // Fields 14 and 15 of proc(5): user and system time in clock ticks of 10 ms.
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     let after_name = stat.rsplit(')').next().unwrap_or_default();

@@ -68,6 +68,27 @@ pub(crate) async fn raincheck(peer: &str, folder: &Path, more: &str) -> Proxy {
     }
 }
 
+/// The same on a database: `more` as before, the store in place of the embedded one.
+pub(crate) async fn on_postgres(peer: &str, folder: &Path, url: &str, more: &str) -> Proxy {
+    let (address, admin, file) = configured(peer, folder, more);
+    let config = fs::read_to_string(&file).expect("it was written");
+    let store = format!("[store]\nkind = \"postgres\"\nurl = \"{url}\"");
+    fs::write(&file, config.replace("[store]", &store)).expect("the folder can be written");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_raincheck"));
+    command
+        .args(["serve", "--config"])
+        .arg(&file)
+        .stderr(Stdio::null())
+        .stdout(Stdio::null());
+    let process = Process::start(&mut command);
+    listening(&address).await;
+    Proxy {
+        process,
+        address,
+        admin,
+    }
+}
+
 /// The same on the store in memory: this executable again, in the role `memory` (see [`crate::accept::serve`]).
 pub(crate) async fn in_memory(peer: &str, folder: &Path, more: &str) -> Proxy {
     let (address, admin, file) = configured(peer, folder, more);

@@ -19,6 +19,7 @@ mod reload;
 mod runs;
 mod serve;
 mod settings;
+mod store;
 mod terminal;
 mod version;
 
@@ -94,6 +95,8 @@ enum Command {
     Runs(Box<runs::Arguments>),
     /// Serve until SIGTERM or SIGINT, or take over from the process that does (--upgrade).
     Serve(serve::Arguments),
+    /// Look after the store.
+    Store(store::Arguments),
     /// Print the version.
     Version,
 }
@@ -112,6 +115,7 @@ impl Command {
             Self::Reload(arguments) => reload::run(&arguments, screen),
             Self::Runs(arguments) => runs::run(&arguments, screen),
             Self::Serve(arguments) => serve::run(&arguments),
+            Self::Store(arguments) => store::run(&arguments, screen),
             Self::Version => version::run(screen),
         }
     }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder, core::Collector,
+    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
 };
 
 use crate::model::{books::Books, delivery::DeliveryState, run::RunState, time::Timestamp};
@@ -69,6 +69,12 @@ pub struct Metrics {
     pub store_queue: IntGauge,
     /// `store_writable`
     pub store_writable: IntGauge,
+    /// `store_replicas`
+    pub store_replicas: IntGauge,
+    /// `store_adopted_total`
+    pub store_adopted: IntCounter,
+    /// `store_fenced_total`
+    pub store_fenced: IntCounter,
     /// What ended in the last hour, for the admin API; no metric of Prometheus.
     pub minutes: Minutes,
     /// What runs and their attempts took, one by one; no metric either.
@@ -169,6 +175,18 @@ impl Metrics {
             store_queue: made.gauge("store_queue", "Changes that wait to be committed.")?,
             store_writable: made
                 .gauge("store_writable", "1 while runs can be stored, otherwise 0.")?,
+            store_replicas: made.gauge(
+                "store_replicas",
+                "Processes that share the store, as this one sees them.",
+            )?,
+            store_adopted: made.counter(
+                "store_adopted_total",
+                "Runs and deliveries that this process has taken over from a dead one.",
+            )?,
+            store_fenced: made.counter(
+                "store_fenced_total",
+                "Times that this process was taken for dead by another one.",
+            )?,
             store_runs: made.gauges(
                 "store_runs",
                 "Runs in the store by state, removed ones included.",
@@ -205,6 +223,7 @@ impl Metrics {
             prometheus::process_collector::ProcessCollector::for_self(),
         ))?;
         metrics.prepare();
+        metrics.store_replicas.set(1);
         Ok(metrics)
     }
 
@@ -281,6 +300,12 @@ impl Build<'_> {
         let metric = metric?;
         self.0.register(Box::new(metric.clone()))?;
         Ok(metric)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+        self.keep(IntCounter::with_opts(
+            Opts::new(name, help).namespace("raincheck"),
+        ))
     }
 
     fn counters(

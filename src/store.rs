@@ -211,6 +211,34 @@ pub trait Store: Send + Sync + 'static {
         Err(BackupError::Elsewhere)
     }
 
+    /// All that is held of up to `limit` runs behind `after`, the oldest first; for a store without other users.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or does not know how.
+    async fn export(
+        &self,
+        _after: Option<RunId>,
+        _limit: usize,
+    ) -> Result<Vec<moving::Moved>, StoreError> {
+        Err(StoreError::Failed("it cannot be copied".to_owned()))
+    }
+
+    /// Stores runs as another store held them.
+    ///
+    /// # Errors
+    /// When the store cannot be written, or does not know how; none of them is stored then.
+    async fn import(&self, _moved: Vec<moving::Moved>) -> Result<(), StoreError> {
+        Err(StoreError::Failed("nothing can be copied to it".to_owned()))
+    }
+
+    /// Has another store's identity from the next opening on.
+    ///
+    /// # Errors
+    /// As [`Store::import`].
+    async fn take_identity(&self, _identity: &Identity) -> Result<(), StoreError> {
+        Err(StoreError::Failed("nothing can be copied to it".to_owned()))
+    }
+
     /// Commits what is queued and closes. Later calls fail with [`StoreError::Closed`].
     async fn close(&self);
 }
@@ -484,6 +512,7 @@ pub(crate) mod conformance;
 pub mod ending;
 mod error;
 mod ids;
+pub mod moving;
 pub mod opening;
 mod pending;
 pub mod postgres;

@@ -110,6 +110,10 @@ impl ToSchema for Timestamp {}
 pub trait Clock: Send + Sync + 'static {
     /// The time now.
     fn now(&self) -> Timestamp;
+
+    /// Goes by another clock from now on, which shows this time: that of a database whose users have to agree. A clock
+    /// moved by hand does not.
+    fn go_by(&self, _other: Timestamp) {}
 }
 
 /// The clock that everything was handed at the start.

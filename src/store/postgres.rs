@@ -34,8 +34,10 @@ use crate::{
 
 mod committer;
 mod deliveries;
+mod insert;
 mod lease;
 mod link;
+mod moving;
 mod pieces;
 mod reader;
 mod row;
@@ -179,6 +181,7 @@ impl PostgresStore {
             writable: AtomicBool::new(true),
             closing: AtomicBool::new(false),
         });
+        lease::agree(&shared).await.map_err(failed)?;
         let store = Arc::new(Self {
             queue: Arc::new(queue),
             identity,
@@ -220,6 +223,41 @@ impl PostgresStore {
         }
         self.shared.link.close();
     }
+}
+
+/// Versions of the tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Versions {
+    /// That of the tables; 0 if there are none.
+    pub found: i32,
+    /// That of this program.
+    pub known: i32,
+}
+
+/// Brings the tables to this program's version, or only looks; says which version they had.
+///
+/// # Errors
+/// [`OpenError`] says why, and what to do.
+pub async fn migrate(url: &Secret, only_look: bool) -> Result<Versions, OpenError> {
+    let link = Link::new(url, Handle::current()).map_err(OpenError::Url)?;
+    let place = link.place();
+    let failed = |error: LinkError| refused(place.clone(), &error);
+    let db = link.connect().await.map_err(failed)?;
+    let found = schema::version(&db).await;
+    let found = found.map_err(|error| failed(error.into()))?;
+    let known = schema::VERSION;
+    if found > known {
+        return Err(OpenError::Newer {
+            place,
+            found,
+            known,
+        });
+    }
+    if !only_look {
+        let migrated = schema::migrate(&db).await;
+        migrated.map_err(|error| failed(error.into()))?;
+    }
+    Ok(Versions { found, known })
 }
 
 /// A new row for this process: where it runs, for people who look.

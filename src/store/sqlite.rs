@@ -7,6 +7,7 @@ mod connection;
 mod deliveries;
 mod keeper;
 mod list;
+mod moving;
 mod names;
 mod open;
 mod others;

@@ -143,6 +143,11 @@ impl Cluster {
         }
     }
 
+    /// Where it listens on 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
     /// A new database, by its URL.
     pub(crate) fn database(&self, name: &str) -> String {
         let programs = programs().expect("they were there");
@@ -163,11 +168,10 @@ impl Cluster {
             "{}",
             String::from_utf8_lossy(&made.stderr)
         );
-        format!("postgres://raincheck@127.0.0.1:{}/{name}", self.port)
+        format!("postgres://raincheck@127.0.0.1:{}/{name}", self.port())
     }
 
     /// What a query answers, one line a row.
-    #[allow(dead_code, reason = "not every test asks")]
     pub(crate) fn ask(&self, database: &str, sql: &str) -> String {
         let programs = programs().expect("they were there");
         let asked = Command::new(programs.join("psql"))

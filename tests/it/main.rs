@@ -11,6 +11,7 @@ mod bodies;
 mod body_intake;
 mod cancelling;
 mod certificates;
+mod cluster;
 mod command_line;
 mod command_line_invoke;
 mod command_line_operating;

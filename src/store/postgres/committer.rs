@@ -2,7 +2,10 @@
 //! its own; a run's changes always meet the same one.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,6 +18,7 @@ use tokio::{
 use tokio_postgres::{Client, types::Type};
 
 use super::{
+    insert,
     link::{BEGIN, LinkError, PATIENCE},
     shared::{Effects, Shared},
     tx::Tx,
@@ -22,7 +26,7 @@ use super::{
 use crate::{metrics::seconds, model::id::RunId, store::Unwritable};
 
 /// Committers, each with a connection.
-pub(super) const COMMITTERS: usize = 3;
+pub(super) const COMMITTERS: usize = 2;
 /// Changes in one commit, and changes that may wait for one committer.
 const BATCH: usize = 256;
 const WAITING: usize = 4096;
@@ -48,6 +52,8 @@ pub(super) trait Verb: Send + Sync + 'static {
 pub(super) enum Failure {
     Unwritable(Unwritable),
     Failed(String),
+    /// The store was closed while nobody knew whether it holds.
+    Unknown,
 }
 
 /// A change that waits, whatever it is.
@@ -90,8 +96,11 @@ impl<V: Verb> Job for Asked<V> {
 
 /// The way to the committers.
 pub(super) struct Queue {
-    senders: Mutex<Option<Vec<mpsc::Sender<Box<dyn Job>>>>>,
+    /// None once it is closed.
+    senders: Mutex<Option<Vec<Sender>>>,
 }
+
+type Sender = mpsc::Sender<Box<dyn Job>>;
 
 /// What a committer takes.
 pub(super) struct Jobs(mpsc::Receiver<Box<dyn Job>>);
@@ -159,29 +168,31 @@ impl Queue {
 }
 
 /// Commits until the queue is closed and empty.
-pub(super) async fn run(shared: Arc<Shared>, mut jobs: Jobs, part: i32) {
+pub(super) async fn run(shared: Arc<Shared>, jobs: Jobs, part: i32) {
     let mut committer = Committer {
         shared,
+        jobs: jobs.0,
         part,
         client: None,
         is_unsure: false,
     };
     let mut batch = Vec::with_capacity(BATCH);
     loop {
-        if jobs.0.recv_many(&mut batch, BATCH).await == 0 {
+        if committer.jobs.recv_many(&mut batch, BATCH).await == 0 {
             return;
         }
         committer
             .shared
             .metrics
             .store_queue
-            .set(i64::try_from(jobs.0.len()).unwrap_or(i64::MAX));
+            .set(i64::try_from(committer.jobs.len()).unwrap_or(i64::MAX));
         committer.commit(std::mem::take(&mut batch)).await;
     }
 }
 
 struct Committer {
     shared: Arc<Shared>,
+    jobs: mpsc::Receiver<Box<dyn Job>>,
     part: i32,
     client: Option<Client>,
     /// Whether the connection was lost while a commit was under way: it may still hold.
@@ -233,17 +244,37 @@ impl Committer {
                 Err(Ended::Lost(error)) => {
                     self.client = None;
                     self.shared.note(false, &error);
-                    batch = only_patient(batch);
-                    if batch.is_empty() || self.shared.closing.load(Ordering::Relaxed) {
-                        batch
-                            .into_iter()
-                            .for_each(|job| job.failed(Failure::Unwritable(Unwritable::Closed)));
+                    // What may hold is neither refused nor promised: it is looked at again.
+                    if !self.is_unsure {
+                        batch = only_patient(batch);
+                    }
+                    batch.extend(self.waiting(BATCH.saturating_sub(batch.len())));
+                    let is_closing = self.shared.closing.load(Ordering::Relaxed);
+                    if batch.is_empty() || is_closing {
+                        for job in batch {
+                            job.failed(if self.is_unsure {
+                                Failure::Unknown
+                            } else {
+                                Failure::Unwritable(Unwritable::Closed)
+                            });
+                        }
                         return;
                     }
                     tokio::time::sleep(PAUSE).await;
                 }
             }
         }
+    }
+
+    /// What has come meanwhile and waits too; what does not is refused.
+    fn waiting(&mut self, limit: usize) -> Vec<Box<dyn Job>> {
+        let mut come = Vec::new();
+        while come.len() < limit
+            && let Ok(job) = self.jobs.try_recv()
+        {
+            come.push(job);
+        }
+        only_patient(come)
     }
 
     async fn transaction(&mut self, batch: &mut [Box<dyn Job>]) -> Result<Effects, Ended> {
@@ -253,9 +284,11 @@ impl Committer {
         let Some(client) = &self.client else {
             return Err(Ended::Lost(LinkError::Closed));
         };
+        let is_committing = AtomicBool::new(false);
         let begin = Begin {
             part: self.part,
             is_unsure: self.is_unsure,
+            is_committing: &is_committing,
         };
         let done = timeout(PATIENCE, apply(&self.shared, client, batch, begin)).await;
         let ended = match done {
@@ -266,7 +299,7 @@ impl Committer {
             Ok(Err(ended)) => ended,
             Err(_elapsed) => Ended::Lost(LinkError::Silent),
         };
-        self.is_unsure |= matches!(ended, Ended::Lost(_));
+        self.is_unsure |= is_committing.into_inner();
         if !matches!(ended, Ended::Lost(_)) {
             let undone = timeout(PATIENCE, client.batch_execute("ROLLBACK")).await;
             if !matches!(undone, Ok(Ok(()))) {
@@ -279,9 +312,11 @@ impl Committer {
 
 /// How a transaction begins.
 #[derive(Clone, Copy)]
-struct Begin {
+struct Begin<'a> {
     part: i32,
     is_unsure: bool,
+    /// Set when the commit is sent.
+    is_committing: &'a AtomicBool,
 }
 
 /// Begins, applies, and commits. Fencing us waits for it, as it waits for a fence; and after a lost one it waits for that.
@@ -289,7 +324,7 @@ async fn apply(
     shared: &Shared,
     client: &Client,
     batch: &mut [Box<dyn Job>],
-    begin: Begin,
+    begin: Begin<'_>,
 ) -> Result<Effects, Ended> {
     let begun = client.batch_execute(BEGIN).await;
     begun.map_err(|error| classified(client, error.into()))?;
@@ -299,6 +334,7 @@ async fn apply(
         shared,
         owner,
         effects: Mutex::default(),
+        inserts: Mutex::default(),
     };
     let strength = if begin.is_unsure { "UPDATE" } else { "SHARE" };
     let sql =
@@ -310,7 +346,7 @@ async fn apply(
     {
         return Err(Ended::Fenced);
     }
-    let done = write(&tx, batch, begin.part).await;
+    let done = write(&tx, batch, begin).await;
     if done.is_err() {
         // What is held all the same is found out, and given back.
         let taken = std::mem::take(&mut tx.effects.lock().taken);
@@ -323,14 +359,17 @@ async fn apply(
     Ok(tx.effects.into_inner())
 }
 
-async fn write(tx: &Tx<'_>, batch: &mut [Box<dyn Job>], part: i32) -> Result<(), Ended> {
+async fn write(tx: &Tx<'_>, batch: &mut [Box<dyn Job>], begin: Begin<'_>) -> Result<(), Ended> {
     let applied = futures::future::join_all(batch.iter_mut().map(|job| job.apply(tx))).await;
     for one in applied {
         one.map_err(|error| classified(tx.db, error))?;
     }
-    let flushed = flush(tx, part).await;
+    let inserted = insert::all(tx).await;
+    inserted.map_err(|error| classified(tx.db, error))?;
+    let flushed = flush(tx, begin.part).await;
     flushed.map_err(|error| classified(tx.db, error))?;
     // If this is not heard, nobody knows: the batch is applied again, and finds what holds.
+    begin.is_committing.store(true, Ordering::Relaxed);
     let committed = tx.db.batch_execute("COMMIT").await;
     committed.map_err(|error| Ended::Lost(error.into()))
 }

@@ -50,6 +50,7 @@ pub(super) async fn register(shared: &Shared) {
                 let before = shared.replica.swap(number, Ordering::Relaxed);
                 shared.held.lock().clear();
                 if before != 0 {
+                    shared.metrics.store_fenced.inc();
                     tracing::warn!(
                         before,
                         number,
@@ -85,11 +86,16 @@ pub(super) async fn keep(shared: Arc<Shared>, queue: Arc<Queue>, stop: Cancellat
                 Ok(seen) => {
                     beaten = Some(Instant::now());
                     shared.note(true, &"");
-                    shared.alive.store(seen.len().max(1), Ordering::Relaxed);
+                    let alive = seen.len().max(1);
+                    shared.alive.store(alive, Ordering::Relaxed);
+                    let alive = i64::try_from(alive).unwrap_or(i64::MAX);
+                    shared.metrics.store_replicas.set(alive);
                     for dead in others.silent(&seen) {
                         fence(&shared, &dead).await;
                     }
                     recount(&shared).await;
+                    // What cannot be asked now is asked at the next beat.
+                    let _ = agree(&shared).await;
                     take_over(&shared, &queue).await;
                 }
                 Err(error) => {
@@ -164,6 +170,34 @@ async fn beat(shared: &Shared) -> Result<Vec<Replica>, LinkError> {
         register(shared).await;
     }
     Ok(seen)
+}
+
+/// Clocks that differ by less are as good as each other.
+const SLACK: Duration = Duration::from_millis(500);
+
+/// Goes by the database's clock if ours differs: all replicas have to agree on what is due.
+pub(super) async fn agree(shared: &Shared) -> Result<(), LinkError> {
+    let asked = Instant::now();
+    let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
+    let rows = shared
+        .link
+        .look(async |db| Ok(db.query_typed(sql, &[]).await?))
+        .await?;
+    let Some(theirs) = rows.first().map(|row| row::time(row.get(0))) else {
+        return Ok(());
+    };
+    // It was read somewhere between our question and its answer.
+    let theirs = theirs.after(asked.elapsed() / 2);
+    let ours = shared.now();
+    let apart = theirs.since(ours).max(ours.since(theirs));
+    if apart >= SLACK {
+        tracing::warn!(
+            ?apart,
+            "this machine's clock differs from the database's, which counts"
+        );
+        shared.clock.go_by(theirs);
+    }
+    Ok(())
 }
 
 /// Fences a replica, if its heart still stands where it was.

@@ -15,13 +15,13 @@ const CONNECT: Duration = Duration::from_secs(5);
 /// After so much silence of the other side a connection is given up.
 const SILENCE: Duration = Duration::from_secs(10);
 /// For a whole transaction, or one look.
-pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Looks at a time, each on a connection of its own.
 const READERS: usize = 4;
 
 /// What begins each transaction: it waits for the disk (`synchronous_commit` may be off in the database), and if we
 /// freeze its locks do not hold others up.
-pub(super) const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = '15s';
+pub(super) const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = '8s';
     SET LOCAL idle_in_transaction_session_timeout = '5s'; SET LOCAL synchronous_commit = on;";
 
 /// Why nothing could be done on a connection.
@@ -117,7 +117,7 @@ impl Link {
     /// A new connection. It is served until its client is dropped.
     pub(super) async fn connect(&self) -> Result<Client, LinkError> {
         let connecting = self.config.connect(self.tls.clone());
-        let (client, connection) = timeout(CONNECT * 2, connecting)
+        let (client, connection) = timeout(CONNECT, connecting)
             .await
             .map_err(|_elapsed| LinkError::Silent)??;
         let served = async move {

@@ -7,7 +7,7 @@ use super::{
     committer::Verb,
     link::LinkError,
     pieces::{self, REQUEST},
-    row::{self, Columns, StoredRun},
+    row::{self, StoredRun},
     shared::Shared,
     tx::{AttemptOf, Mark, Tx},
 };
@@ -50,9 +50,8 @@ impl Verb for Accept {
         if is_held {
             tx.take(self.run.id);
         }
-        if self.insert(tx, is_held.then_some(tx.owner)).await? {
-            tx.effects.lock().record(None, &self.run, is_held);
-        }
+        let owner = is_held.then_some(tx.owner);
+        tx.inserts.lock().add(&self.run, &self.request, owner);
         let fence = Fence {
             slot: 0,
             epoch: tx.owner.cast_unsigned(),
@@ -101,50 +100,6 @@ impl Accept {
         }
         let found = tx.find(owner).await?;
         Ok(found.map(|found| Accepted::Replayed(Box::new(found.run))))
-    }
-
-    /// False if it is there already: the batch is applied again.
-    async fn insert(&self, tx: &Tx<'_>, owner: Option<i64>) -> Result<bool, LinkError> {
-        let to = Columns::of(&self.run);
-        let facts = &self.run.facts;
-        let secret = self.request.webhook_secret.as_ref();
-        let secret = secret.map(crate::model::secret::Secret::reveal);
-        let (inline, len) = pieces::columns(&self.request.body);
-        let client = self.request.client.map(|client| client.to_string());
-        let head = &self.request.head[..];
-        let sql = "WITH stored AS (
-               INSERT INTO raincheck.run(id, state, route, name, dialect, accepted, started, due, expires, attempts, owner,
-                 fixed, doc, secret)
-               VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) ON CONFLICT DO NOTHING RETURNING id)
-             INSERT INTO raincheck.body(id, head, body, len, client, tls)
-             SELECT id, $15, $16, $17, $18, $19 FROM stored";
-        let written = tx
-            .execute(
-                sql,
-                &[
-                    (&to.id, Type::UUID),
-                    (&to.state, Type::TEXT),
-                    (&self.run.policy.route, Type::TEXT),
-                    (&facts.name, Type::TEXT),
-                    (&facts.dialect, Type::TEXT),
-                    (&to.accepted, Type::INT8),
-                    (&to.started, Type::INT8),
-                    (&to.due, Type::INT8),
-                    (&to.expires, Type::INT8),
-                    (&to.attempts, Type::INT4),
-                    (&owner, Type::INT8),
-                    (&row::fixed(&self.run), Type::TEXT),
-                    (&to.doc, Type::TEXT),
-                    (&secret, Type::BYTEA),
-                    (&head, Type::BYTEA),
-                    (&inline, Type::BYTEA),
-                    (&len, Type::INT8),
-                    (&client, Type::TEXT),
-                    (&self.request.tls, Type::BOOL),
-                ],
-            )
-            .await?;
-        Ok(written > 0)
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
     committer::{Failure, Verb},
     deliveries::{ClaimDeliveries, ExpireDeliveries, Redeliver, SettleDelivery},
     link::LinkError,
+    moving::{Export, Import, TakeIdentity},
     pieces::{self, REQUEST, RESPONSE},
     reader,
     runs::{Accept, Cancel, ClaimRuns, Expire, SettleRun, queue_again, read_request},
@@ -33,7 +34,7 @@ use crate::{
         AcceptError, Accepted, Cancelled, Claims, DeliveryAttempt, DeliveryClaim, Fence, Found,
         Identity, Listed, NewRun, Notices, Page, PendingDelivery, Redelivered, RunClaim,
         SettleError, Settled, Settlement, Store, StoreError, Tidied, Unwritable, ending::end_run,
-        spool::Spool,
+        moving::Moved, spool::Spool,
     },
 };
 
@@ -111,6 +112,8 @@ impl Store for PostgresStore {
                 Ok(known)
             }
             Err(Failure::Unwritable(why)) => Err(why.into()),
+            // The process ends: no answer is better than one that may be wrong.
+            Err(Failure::Unknown) => std::future::pending().await,
             Err(Failure::Failed(why)) => {
                 tracing::error!(run_id = %id, why, "a run cannot be stored");
                 Err(Unwritable::Failing.into())
@@ -319,6 +322,19 @@ impl Store for PostgresStore {
         looked(reader::books(&self.shared).await)
     }
 
+    async fn export(&self, after: Option<RunId>, limit: usize) -> Result<Vec<Moved>, StoreError> {
+        self.change(Export { after, limit }, None).await
+    }
+
+    async fn import(&self, moved: Vec<Moved>) -> Result<(), StoreError> {
+        self.change(Import { moved }, None).await
+    }
+
+    async fn take_identity(&self, identity: &Identity) -> Result<(), StoreError> {
+        let Identity { loop_id, key } = identity.clone();
+        self.change(TakeIdentity { loop_id, key }, None).await
+    }
+
     async fn close(&self) {
         self.end().await;
     }
@@ -348,7 +364,9 @@ impl PostgresStore {
     async fn change<V: Verb>(&self, verb: V, of: Option<RunId>) -> Result<V::Outcome, StoreError> {
         match self.queue.submit(verb, of).await {
             Ok((_, outcome)) => Ok(outcome),
-            Err(Failure::Unwritable(Unwritable::Closed)) => Err(StoreError::Closed),
+            Err(Failure::Unwritable(Unwritable::Closed) | Failure::Unknown) => {
+                Err(StoreError::Closed)
+            }
             Err(Failure::Unwritable(why)) => Err(StoreError::Failed(why.to_string())),
             Err(Failure::Failed(why)) => Err(StoreError::Failed(why)),
         }
@@ -365,7 +383,7 @@ impl PostgresStore {
                 tracing::error!(why, "an outcome cannot be recorded");
                 Err(SettleError::Closed)
             }
-            Err(Failure::Unwritable(_)) => Err(SettleError::Closed),
+            Err(Failure::Unwritable(_) | Failure::Unknown) => Err(SettleError::Closed),
         }
     }
 

@@ -6,6 +6,7 @@ use serde::Serialize;
 use tokio_postgres::{Client, Row, types::Type};
 
 use super::{
+    insert::Inserts,
     link::LinkError,
     pieces::{self, REQUEST, RESPONSE},
     row::{self, COLUMNS, Columns, Param, StoredRun},
@@ -28,6 +29,8 @@ pub(super) struct Tx<'a> {
     /// In whose name things are held.
     pub(super) owner: i64,
     pub(super) effects: Mutex<Effects>,
+    /// Runs that are inserted when all verbs of the batch have been applied.
+    pub(super) inserts: Mutex<Inserts>,
 }
 
 /// How a run must stand for a change to apply to it.

@@ -58,7 +58,7 @@ impl Accept {
         }))
     }
 
-    fn insert(&self, tx: &mut Tx<'_>) -> Result<()> {
+    pub(super) fn insert(&self, tx: &mut Tx<'_>) -> Result<()> {
         let Run { id, facts, .. } = &self.run;
         let ids = tx.policy_ids(&self.run.policy)?;
         let holder = self.started().then_some(tx.shared.fence);

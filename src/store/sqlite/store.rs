@@ -8,6 +8,7 @@ use super::{
     SqliteStore, backup,
     deliveries::{ClaimDeliveries, ExpireDeliveries, Redeliver, SettleDelivery},
     list,
+    moving::{Export, Import, TakeIdentity},
     queue::{Failure, Verb},
     reader,
     retention::Tidy,
@@ -30,7 +31,7 @@ use crate::{
         AcceptError, Accepted, Backup, BackupError, Cancelled, Claims, DeliveryAttempt,
         DeliveryClaim, Found, Identity, Listed, NewRun, Notices, Page, PendingDelivery,
         Redelivered, RunClaim, SettleError, Settled, Settlement, Store, StoreError, Tidied,
-        Unwritable, ending::end_run, spool::Spool,
+        Unwritable, ending::end_run, moving::Moved, spool::Spool,
     },
 };
 
@@ -265,6 +266,19 @@ impl Store for SqliteStore {
             ("spool", sizes.spool),
         ]);
         Ok(books)
+    }
+
+    async fn export(&self, after: Option<RunId>, limit: usize) -> Result<Vec<Moved>, StoreError> {
+        self.change(Export { after, limit }).await
+    }
+
+    async fn import(&self, moved: Vec<Moved>) -> Result<(), StoreError> {
+        self.change(Import { moved }).await
+    }
+
+    async fn take_identity(&self, identity: &Identity) -> Result<(), StoreError> {
+        let Identity { loop_id, key } = identity.clone();
+        self.change(TakeIdentity { loop_id, key }).await
     }
 
     async fn backup(&self) -> Result<Backup, BackupError> {

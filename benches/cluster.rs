@@ -1,0 +1,65 @@
+//! The store of several replicas beside the embedded one: durable 202s, and what a whole run costs the database.
+//!
+//! `cargo bench --bench figures -- cluster`. PostgreSQL has to be installed; it runs on the same machine.
+
+use std::{process::Command, time::Duration};
+
+use crate::{accept, peer, postgres::Cluster, process, proxies};
+
+const DAY: Duration = Duration::from_secs(86400);
+const ROUNDS: usize = 5;
+const DATABASE: &str = "bench";
+
+/// Prints the figures.
+pub(crate) async fn compare() {
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let url = cluster.database(DATABASE);
+    let application = peer::start(Some(DAY)).await;
+    let folder = || tempfile::tempdir().expect("a temporary folder");
+    let (ours, theirs) = (folder(), folder());
+    let more =
+        "concurrency = 1\nresponse_grace_period = \"12h\"\n[limits]\nunfinished_runs = 100000000\n";
+    let sqlite = proxies::raincheck(&application.address, ours.path(), more).await;
+    let postgres = proxies::on_postgres(&application.address, theirs.path(), &url, more).await;
+    accept::round(&sqlite).await;
+    accept::round(&postgres).await;
+    let mut ratios = Vec::new();
+    for _ in 0..ROUNDS {
+        let (embedded, ..) = accept::round(&sqlite).await;
+        let before = cpu();
+        let accepted = "SELECT sum(n) FROM raincheck.tally WHERE kind = 0";
+        let count = || {
+            cluster
+                .ask(DATABASE, accepted)
+                .parse::<f64>()
+                .unwrap_or_default()
+        };
+        let counted = count();
+        let (shared, ..) = accept::round(&postgres).await;
+        let each = (cpu() - before).as_secs_f64() * 1e6 / (count() - counted);
+        println!(
+            "202s: SQLite {embedded:6.0}/s   PostgreSQL {shared:6.0}/s   × {:.2}   database CPU {each:.0} µs each",
+            shared / embedded
+        );
+        ratios.push(shared / embedded);
+    }
+    ratios.sort_by(f64::total_cmp);
+    println!(
+        "median × {:.2} (goal ≥ 0.4), load {}",
+        ratios[ROUNDS / 2],
+        process::machine_load()
+    );
+}
+
+/// CPU of all processes of PostgreSQL on this machine.
+fn cpu() -> Duration {
+    let found = Command::new("pgrep").args(["-x", "postgres"]).output();
+    let found = found.map(|found| found.stdout).unwrap_or_default();
+    String::from_utf8_lossy(&found)
+        .lines()
+        .filter_map(|pid| pid.parse().ok())
+        .map(process::cpu_of)
+        .sum()
+}
