@@ -69,7 +69,7 @@
 //! | 5 | [`executor`] | how a run is carried out; its `upstream` alone knows subrequests |
 //! | 5 | [`courier`] | how its webhook is told: signed, through the guarded resolver |
 //! | 4 | [`worker`] | what both share: the hand-over, the live view, the janitor, the tale of an end |
-//! | 3 | [`store`] | where runs are kept: the trait in domain verbs, SQLite, spool files |
+//! | 3 | [`store`] | where runs are kept: the trait in domain verbs, SQLite, PostgreSQL, spool files |
 //! | 2 | [`config`], [`metrics`] | the configuration as written and as meant; every metric |
 //! | 1 | [`model`] | values and decisions: no I/O, no clock, no async, no Pingora |
 //!
@@ -124,6 +124,10 @@
 //!   425, 429): with 404s, one customer's endpoint that is gone would hold up all others on its host.
 //! - Of the control parameters only the one that asked is taken out of a run's query: one that asks for nothing reaches
 //!   the application in a synchronous call, so it does in a run.
+//! - In PostgreSQL, queued runs and pending deliveries have no owner: whichever replica has room takes them. So a dead
+//!   replica leaves nothing but what it had under way, and no replica has to schedule another's. The tables are not
+//!   partitioned, and there is no table of unfinished runs apart from the others: partial indexes take its place.
+//! - Pages of the dashboard are made of what the admin API answers, asked within the process: they know no store.
 //! - A slow call is watched in a pass of its own through the host's pipeline, not in the caller's: that pass can change
 //!   hands without a second upstream call. It costs more than was wished for (see `benches/conversion.rs`).
 

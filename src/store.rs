@@ -23,6 +23,7 @@ use crate::model::{
 pub use backup::{Backup, BackupError};
 pub use changes::{AllChanges, Changed, Changes, Waiter};
 pub use error::{AcceptError, SettleError, StoreError, Unwritable};
+pub use outcome::{Cancelled, Found, Redelivered, Tidied};
 pub use pending::PendingNotices;
 
 /// A store of runs.
@@ -351,21 +352,6 @@ pub struct PendingDelivery {
     pub due: Timestamp,
 }
 
-/// What became of asking for a redelivery.
-#[derive(Debug)]
-pub enum Redelivered {
-    /// A new round begins.
-    Now(Box<Run>),
-    /// An attempt is under way at this moment.
-    UnderWay(Box<Run>),
-    /// The run has no delivery: it has no webhook, or has not ended.
-    NoDelivery(Box<Run>),
-    /// There is no such run.
-    Unknown,
-    /// Its record has expired.
-    Expired,
-}
-
 /// Which part of a list is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Page {
@@ -453,45 +439,6 @@ impl DeliveryAttempt {
     }
 }
 
-/// What became of a cancel.
-#[derive(Debug)]
-pub enum Cancelled {
-    /// It has ended now.
-    Now(Box<Run>),
-    /// It had been cancelled before.
-    Before(Box<Run>),
-    /// It had ended otherwise.
-    Finished(Box<Run>),
-    /// There is no such run.
-    Unknown,
-    /// Its record has expired.
-    Expired,
-}
-
-/// What a look-up finds.
-#[derive(Debug)]
-pub enum Found {
-    /// The run.
-    Run(Box<Run>),
-    /// A tombstone: the record has expired.
-    Expired,
-    /// Nothing.
-    Unknown,
-}
-
-/// What [`Store::tidy`] did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Tidied {
-    /// Runs removed.
-    pub runs: u64,
-    /// Tombstones removed.
-    pub tombstones: u64,
-    /// Spool files removed.
-    pub files: u64,
-    /// Whether it stopped before it had done all.
-    pub more: bool,
-}
-
 /// Wake-ups for the workers. Register before you look: `let told = notices.runs.notified(); look(); told.await`.
 #[derive(Debug, Default)]
 pub struct Notices {
@@ -514,6 +461,7 @@ mod error;
 mod ids;
 pub mod moving;
 pub mod opening;
+mod outcome;
 mod pending;
 pub mod postgres;
 pub mod spool;

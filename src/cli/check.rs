@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::{Exit, Failure, Screen};
-use crate::config::{Complaint, Config, Durability};
+use crate::config::{Complaint, Config, Durability, StoreKind};
 
 /// Where the configuration is looked for.
 pub(super) const DEFAULT_FILE: &str = "raincheck.toml";
@@ -89,6 +89,12 @@ fn notes(config: &Config) -> Vec<String> {
     if config.store.durability == Durability::Relaxed {
         notes.push(
             "store.durability is \"relaxed\": a power cut may lose runs that were answered 202"
+                .to_owned(),
+        );
+    }
+    if matches!(config.store.kind, StoreKind::Postgres { .. }) {
+        notes.push(
+            "a crash of the database loses nothing that was answered 202; a promotion of its standby does not either if synchronous_standby_names is set there"
                 .to_owned(),
         );
     }

@@ -6,6 +6,8 @@
 //! no transaction of it holds any more.
 
 use std::{
+    fs::DirBuilder,
+    os::unix::fs::DirBuilderExt,
     path::PathBuf,
     sync::{
         Arc,
@@ -50,6 +52,8 @@ mod tx;
 
 /// How long a file that was brought here for a look is kept: longer than a slow reader may take.
 const BORROWED: Duration = Duration::from_secs(3600);
+/// Between looks for files that dead processes left in the folder.
+const SWEEP: Duration = Duration::from_secs(6 * 3600);
 /// Between tries to write a long body while the database is away.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long the last changes may take at a stop.
@@ -115,6 +119,8 @@ pub struct PostgresStore {
     identity: Identity,
     /// Files that were brought here for a look, the oldest first.
     borrowed: Mutex<Vec<(Instant, String)>>,
+    /// When the folder was last swept.
+    swept: Mutex<Option<Instant>>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -154,15 +160,21 @@ impl PostgresStore {
         let (identity, high) = first(&client).await.map_err(failed)?;
         drop(client);
         let folder = settings.path.join("spool");
-        std::fs::create_dir_all(&folder).map_err(|source| OpenError::Folder {
-            path: folder.clone(),
-            source,
-        })?;
+        let mut private = DirBuilder::new();
+        private.recursive(true).mode(0o700);
+        private
+            .create(&folder)
+            .map_err(|source| OpenError::Folder {
+                path: folder.clone(),
+                source,
+            })?;
         let (queue, jobs) = Queue::new();
         metrics.store_writable.set(1);
         let number = registered(&link).await.map_err(failed)?;
-        let fence = Fence {
-            slot: 0,
+        // Another process, in a hand-over, may have files in the same folder: its slot differs.
+        let slot = (number % 8) as u8;
+        let writer = Fence {
+            slot,
             epoch: number.cast_unsigned(),
         };
         let shared = Arc::new(Shared {
@@ -170,8 +182,8 @@ impl PostgresStore {
             metrics,
             retention: settings.retention,
             public_prefix: settings.public_prefix,
-            ids: Ids::after(high, (number % 8) as u8),
-            spool: Spool::new(folder, fence, clock.clone()),
+            ids: Ids::after(high, slot),
+            spool: Spool::new(folder, writer, clock.clone()),
             clock,
             notices: Notices::default(),
             unfinished: Default::default(),
@@ -186,6 +198,7 @@ impl PostgresStore {
             queue: Arc::new(queue),
             identity,
             borrowed: Mutex::default(),
+            swept: Mutex::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
             shared,

@@ -313,8 +313,10 @@ impl Store for PostgresStore {
 
     async fn tidy(&self) -> Result<Tidied, StoreError> {
         self.give_files_back();
+        let files = self.sweep().await;
         let now = self.shared.now();
-        self.change(Tidy { now }, None).await
+        let tidied = self.change(Tidy { now }, None).await?;
+        Ok(Tidied { files, ..tidied })
     }
 
     async fn books(&self) -> Result<Books, StoreError> {
@@ -424,6 +426,31 @@ impl PostgresStore {
     fn borrow(&self, body: &Body) {
         if let Body::Spooled { name, .. } = body {
             self.borrowed.lock().push((Instant::now(), name.clone()));
+        }
+    }
+
+    /// Removes what dead processes left in the folder, now and then: no row names a file.
+    async fn sweep(&self) -> u64 {
+        let is_due = |swept: Option<Instant>| swept.is_none_or(|it| it.elapsed() >= super::SWEEP);
+        if !is_due(*self.swept.lock()) {
+            return 0;
+        }
+        *self.swept.lock() = Some(Instant::now());
+        let spool = self.shared.spool.clone();
+        let swept = tokio::task::spawn_blocking(move || {
+            let suspects = spool.suspects()?;
+            for name in &suspects {
+                spool.remove(name)?;
+            }
+            std::io::Result::Ok(suspects.len() as u64)
+        });
+        match swept.await {
+            Ok(Ok(files)) => files,
+            Ok(Err(error)) => {
+                tracing::warn!(%error, "the spool cannot be swept");
+                0
+            }
+            Err(_panicked) => 0,
         }
     }
 
