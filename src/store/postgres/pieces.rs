@@ -1,16 +1,21 @@
 //! Long bodies: rows of a mebibyte each, written before the transaction that names them, and brought into a spool file
 //! where they are wanted.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use tokio_postgres::{Client, Row, types::Type};
 
 use super::{link::LinkError, row, shared::Shared, tx::Tx};
-use crate::model::{exchange::Body, id::RunId};
+use crate::model::{exchange::Body, id::RunId, time::Timestamp};
 
 /// Whose body it is.
 pub(super) const REQUEST: i16 = 0;
 /// Whose body it is.
 pub(super) const RESPONSE: i16 = 1;
+
+/// How old a piece is at least that is removed because no run has it: longer than it takes to store one.
+pub(super) const UNNAMED: Duration = Duration::from_secs(24 * 3600);
 
 /// Bytes in a row.
 const PIECE: usize = 1024 * 1024;
@@ -63,6 +68,18 @@ pub(super) async fn remove(tx: &Tx<'_>, id: RunId, kind: i16) -> Result<(), Link
     let sql = "DELETE FROM raincheck.piece WHERE id = $1 AND kind = $2";
     let params: [row::Param<'_>; 2] = [(&row::uuid(id), Type::UUID), (&kind, Type::INT2)];
     tx.execute(sql, &params).await?;
+    Ok(())
+}
+
+/// Removes pieces of ids made before `old` that no run has: it was refused after they were written.
+pub(super) async fn sweep(shared: &Shared, old: Timestamp) -> Result<(), LinkError> {
+    let floor = row::uuid(RunId::from_parts(RunId::first_key_at(old), 0));
+    let sql = "DELETE FROM raincheck.piece p WHERE p.id < $1
+         AND NOT EXISTS (SELECT 1 FROM raincheck.run WHERE run.id = p.id)";
+    shared
+        .link
+        .look(async |db| Ok(db.execute_typed(sql, &[(&floor, Type::UUID)]).await?))
+        .await?;
     Ok(())
 }
 

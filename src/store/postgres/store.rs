@@ -92,8 +92,12 @@ impl Store for PostgresStore {
             delivery: None,
         };
         let stored = self.pieces(&new.request.body, (run.id, REQUEST)).await;
-        stored.map_err(|_| Unwritable::Failing)?;
+        if stored.is_err() {
+            self.remove(&new.request.body);
+            return Err(Unwritable::Failing.into());
+        }
         let (id, key) = (run.id, new.key);
+        let body = new.request.body.clone();
         let accept = Accept {
             run,
             request: new.request,
@@ -107,15 +111,19 @@ impl Store for PostgresStore {
                     fence,
                 }))))
             }
-            Ok((accept, (known, _))) => {
-                self.remove(&accept.request.body);
+            Ok((_, (known, _))) => {
+                self.remove(&body);
                 Ok(known)
             }
-            Err(Failure::Unwritable(why)) => Err(why.into()),
+            Err(Failure::Unwritable(why)) => {
+                self.remove(&body);
+                Err(why.into())
+            }
             // The process ends: no answer is better than one that may be wrong.
             Err(Failure::Unknown) => std::future::pending().await,
             Err(Failure::Failed(why)) => {
                 tracing::error!(run_id = %id, why, "a run cannot be stored");
+                self.remove(&body);
                 Err(Unwritable::Failing.into())
             }
         }
@@ -429,13 +437,18 @@ impl PostgresStore {
         }
     }
 
-    /// Removes what dead processes left in the folder, now and then: no row names a file.
+    /// Removes what was left behind, now and then: files of dead processes, which no row names, and pieces of bodies whose
+    /// run was never stored.
     async fn sweep(&self) -> u64 {
         let is_due = |swept: Option<Instant>| swept.is_none_or(|it| it.elapsed() >= super::SWEEP);
         if !is_due(*self.swept.lock()) {
             return 0;
         }
         *self.swept.lock() = Some(Instant::now());
+        let old = self.shared.now().before(pieces::UNNAMED);
+        if let Err(error) = pieces::sweep(&self.shared, old).await {
+            tracing::debug!(%error, "pieces of bodies that nobody has stay for now");
+        }
         let spool = self.shared.spool.clone();
         let swept = tokio::task::spawn_blocking(move || {
             let suspects = spool.suspects()?;

@@ -152,3 +152,40 @@ fn what_cannot_be_opened_says_what_to_do() {
         refused(&url)
     );
 }
+
+#[test]
+fn pieces_of_a_body_whose_run_was_never_stored_are_swept() {
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let url = cluster.database("pieces");
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async {
+        let clock = conformance::clock();
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&url, &folder, &clock).await;
+        let subject = Subject {
+            store: store.clone(),
+            clock: clock.clone(),
+        };
+        let mut writer = store.spool().writer(0);
+        writer
+            .write(bytes::Bytes::from(vec![7; 300_000]))
+            .await
+            .unwrap();
+        let mut new = subject.new_run("app");
+        new.request.body = writer.finish().await.unwrap();
+        let kept = subject.accept(new).await;
+        let orphan = row::uuid(store.next_id());
+        cluster.ask(
+            "pieces",
+            &format!("INSERT INTO raincheck.piece VALUES ('{orphan}', 0, 0, 'x')"),
+        );
+        let ids = || cluster.ask("pieces", "SELECT DISTINCT id FROM raincheck.piece");
+        assert_eq!(ids().lines().count(), 2);
+        clock.advance(pieces::UNNAMED + Duration::from_secs(1));
+        store.tidy().await.unwrap();
+        assert_eq!(ids(), row::uuid(kept).to_string());
+        store.close().await;
+    });
+}
