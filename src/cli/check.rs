@@ -70,7 +70,10 @@ fn summary(config: &Config) -> String {
         routes.join(", "),
         listeners.join(", "),
         config.admin.address,
-        config.store.path.display(),
+        match config.store.kind {
+            StoreKind::Sqlite => config.store.path.display().to_string(),
+            StoreKind::Postgres { .. } => "PostgreSQL".to_owned(),
+        },
     )
 }
 

@@ -6,7 +6,7 @@ use tokio::runtime::Handle;
 
 use super::{
     Store, postgres,
-    sqlite::{self, Entry, SqliteStore},
+    sqlite::{self, Entry, FolderLock, SqliteStore},
 };
 use crate::{
     config::{self, StoreKind},
@@ -64,6 +64,7 @@ pub fn open(opening: Opening<'_>) -> Result<Arc<dyn Store>, OpenError> {
         }
         StoreKind::Postgres { url } => {
             let settings = postgres::Settings {
+                folder: Some(Arc::new(FolderLock::take(&config.path, entry)?)),
                 url: url.clone(),
                 path: config.path.clone(),
                 retention: config.retention,
@@ -86,8 +87,5 @@ pub fn open(opening: Opening<'_>) -> Result<Arc<dyn Store>, OpenError> {
 /// # Errors
 /// [`OpenError`] names the process.
 pub fn must_be_free(config: &config::Store) -> Result<(), OpenError> {
-    match &config.kind {
-        StoreKind::Sqlite => Ok(SqliteStore::must_be_free(&config.path)?),
-        StoreKind::Postgres { .. } => Ok(()),
-    }
+    Ok(SqliteStore::must_be_free(&config.path)?)
 }

@@ -28,7 +28,7 @@ use self::{
     schema::Migrated,
     shared::Shared,
 };
-use super::{Fence, Identity, Notices, ids::Ids, spool::Spool};
+use super::{Fence, Identity, Notices, ids::Ids, spool::Spool, sqlite::FolderLock};
 use crate::{
     metrics::Metrics,
     model::{secret::Secret, time::SharedClock},
@@ -66,6 +66,8 @@ pub struct Settings {
     pub url: Secret,
     /// The folder for bodies on their way: of this replica alone.
     pub path: PathBuf,
+    /// What keeps it so.
+    pub folder: Option<Arc<FolderLock>>,
     /// How long finished runs are kept.
     pub retention: Duration,
     /// Where the pages are that explain problems; empty: nowhere.
@@ -123,6 +125,7 @@ pub struct PostgresStore {
     swept: Mutex<Option<Instant>>,
     tasks: TaskTracker,
     stop: CancellationToken,
+    _folder: Option<Arc<FolderLock>>,
 }
 
 impl std::fmt::Debug for PostgresStore {
@@ -201,6 +204,7 @@ impl PostgresStore {
             swept: Mutex::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            _folder: settings.folder,
             shared,
         });
         for (part, jobs) in (0..).zip(jobs) {

@@ -41,7 +41,10 @@ use self::{
     reader::Readers,
     shared::{Shared, Unfinished},
 };
-pub use self::{open::OpenError, slot::Entry};
+pub use self::{
+    open::{FolderLock, OpenError},
+    slot::Entry,
+};
 use super::{Identity, Notices, ids::Ids, spool::Spool};
 use crate::{
     config::Durability,

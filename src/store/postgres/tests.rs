@@ -21,6 +21,7 @@ async fn open(url: &str, folder: &TempDir, clock: &ManualClock) -> Arc<PostgresS
     let settings = Settings {
         url: Secret::new(url.as_bytes()),
         path: folder.path().to_owned(),
+        folder: None,
         retention: conformance::RETENTION,
         public_prefix: "/_raincheck".into(),
     };
@@ -119,6 +120,7 @@ fn what_cannot_be_opened_says_what_to_do() {
         let settings = Settings {
             url: Secret::new(url.as_bytes()),
             path: folder.path().to_owned(),
+            folder: None,
             retention: conformance::RETENTION,
             public_prefix: String::new(),
         };

@@ -154,6 +154,24 @@ pub(super) fn must_be_free(folder: &Path) -> Result<(), OpenError> {
     Slot::all_free(folder).map_err(|error| refused(folder, error))
 }
 
+/// A folder that this process has, as that of a store; others see by it that it is alive. It goes with the process.
+#[derive(Debug)]
+pub struct FolderLock {
+    _slot: Slot,
+}
+
+impl FolderLock {
+    /// Makes the folder if it is not there, and takes it.
+    ///
+    /// # Errors
+    /// [`OpenError::InUse`] names the process that has it.
+    pub fn take(folder: &Path, entry: Entry) -> Result<Self, OpenError> {
+        make_folder(folder)?;
+        let (slot, _) = Slot::take(folder, entry).map_err(|error| refused(folder, error))?;
+        Ok(Self { _slot: slot })
+    }
+}
+
 fn refused(folder: &Path, error: SlotError) -> OpenError {
     let path = folder.to_owned();
     match error {

@@ -86,6 +86,10 @@ fn tables_are_migrated_ahead_of_the_first_start() {
         .set("store.kind", "postgres")
         .set("store.url", database.database(DATABASE).as_str())
         .start();
+    // A folder is one replica's: a second serve on it is told who has it.
+    let mut second = proxy.spawn(&[]);
+    assert_eq!(second.wait().expect("wait").code(), Some(74));
+    assert!(proxy.log().contains("is in use by process"));
     proxy.terminate();
     assert!(proxy.wait().success());
     database.ask(DATABASE, "DROP SCHEMA raincheck CASCADE");
