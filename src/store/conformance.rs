@@ -113,8 +113,8 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
     ("retention counts from the later end", |s| {
         Box::pin(lasting::retention(s))
     }),
-    ("many runs are removed in pieces", |s| {
-        Box::pin(lasting::retention_in_pieces(s))
+    ("many runs are removed", |s| {
+        Box::pin(lasting::retention_of_many(s))
     }),
     ("a long body goes through the spool", |s| {
         Box::pin(lasting::long_bodies(s))

@@ -24,6 +24,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     committer::Queue,
+    days::Days,
     link::{Link, LinkError},
     schema::Migrated,
     shared::Shared,
@@ -34,7 +35,10 @@ use crate::{
     model::{secret::Secret, time::SharedClock},
 };
 
+mod arrays;
+mod bodies;
 mod committer;
+mod days;
 mod deliveries;
 mod insert;
 mod lease;
@@ -49,6 +53,7 @@ mod shared;
 mod store;
 mod tidy;
 mod tx;
+mod write;
 
 /// How long a file that was brought here for a look is kept: longer than a slow reader may take.
 const BORROWED: Duration = Duration::from_secs(3600);
@@ -190,6 +195,7 @@ impl PostgresStore {
             clock,
             notices: Notices::default(),
             unfinished: Default::default(),
+            days: Days::default(),
             replica: AtomicI64::new(number),
             alive: AtomicUsize::new(1),
             held: Mutex::default(),
@@ -197,6 +203,7 @@ impl PostgresStore {
             closing: AtomicBool::new(false),
         });
         lease::agree(&shared).await.map_err(failed)?;
+        days::ahead(&shared).await.map_err(failed)?;
         let store = Arc::new(Self {
             queue: Arc::new(queue),
             identity,
@@ -283,8 +290,10 @@ async fn registered(link: &Link) -> Result<i64, LinkError> {
     let host = host.nodename().to_string_lossy();
     let name = format!("{host}:{}", std::process::id());
     link.look(async |db| {
-        let sql = "INSERT INTO raincheck.replica(name) VALUES($1) RETURNING id";
-        let rows = db.query_typed(sql, &[(&name, Type::TEXT)]).await?;
+        let sql = "INSERT INTO raincheck.replica(name, version) VALUES($1, $2) RETURNING id";
+        let version = env!("CARGO_PKG_VERSION");
+        let params: [row::Param<'_>; 2] = [(&name, Type::TEXT), (&version, Type::TEXT)];
+        let rows = db.query_typed(sql, &params).await?;
         Ok(rows.first().map_or(0, |row| row.get(0)))
     })
     .await
@@ -312,8 +321,7 @@ async fn first(db: &tokio_postgres::Client) -> Result<(Identity, i64), LinkError
         loop_id: found.get(0),
         key: Secret::new(found.get::<_, Vec<u8>>(1)),
     };
-    let sql = "SELECT id FROM (SELECT id FROM raincheck.run UNION ALL SELECT id FROM raincheck.tombstone) AS ids
-         ORDER BY id DESC LIMIT 1";
+    let sql = "SELECT id FROM raincheck.every ORDER BY id DESC LIMIT 1";
     let rows = db.query_typed(sql, &[]).await?;
     let high = rows
         .first()

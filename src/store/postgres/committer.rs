@@ -2,10 +2,14 @@
 //! its own; a run's changes always meet the same one.
 
 use std::{
+    collections::HashSet,
+    future::{Future, poll_fn},
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    task::Poll,
     time::Duration,
 };
 
@@ -22,6 +26,7 @@ use super::{
     link::{BEGIN, LinkError, PATIENCE},
     shared::{Effects, Shared},
     tx::Tx,
+    write,
 };
 use crate::{metrics::seconds, model::id::RunId, store::Unwritable};
 
@@ -63,10 +68,13 @@ trait Job: Send {
     fn committed(self: Box<Self>, shared: &Shared);
     fn failed(self: Box<Self>, failure: Failure);
     fn is_patient(&self) -> bool;
+    /// The run that it is about, if it is about one.
+    fn of(&self) -> Option<RunId>;
 }
 
 struct Asked<V: Verb> {
     verb: V,
+    of: Option<RunId>,
     outcome: Option<V::Outcome>,
     answer: oneshot::Sender<Result<(V, V::Outcome), Failure>>,
 }
@@ -91,6 +99,10 @@ impl<V: Verb> Job for Asked<V> {
 
     fn is_patient(&self) -> bool {
         V::PATIENT
+    }
+
+    fn of(&self) -> Option<RunId> {
+        self.of
     }
 }
 
@@ -135,6 +147,7 @@ impl Queue {
         let (answer, answered) = oneshot::channel();
         let job = Box::new(Asked {
             verb,
+            of,
             outcome: None,
             answer,
         });
@@ -178,16 +191,36 @@ pub(super) async fn run(shared: Arc<Shared>, jobs: Jobs, part: i32) {
     };
     let mut batch = Vec::with_capacity(BATCH);
     loop {
-        if committer.jobs.recv_many(&mut batch, BATCH).await == 0 {
-            return;
+        // What was put off comes first.
+        let room = BATCH.saturating_sub(batch.len()).max(1);
+        if batch.is_empty() {
+            if committer.jobs.recv_many(&mut batch, room).await == 0 {
+                return;
+            }
+        } else {
+            while batch.len() < BATCH
+                && let Ok(job) = committer.jobs.try_recv()
+            {
+                batch.push(job);
+            }
         }
+        let later = put_off(&mut batch);
         committer
             .shared
             .metrics
             .store_queue
             .set(i64::try_from(committer.jobs.len()).unwrap_or(i64::MAX));
-        committer.commit(std::mem::take(&mut batch)).await;
+        committer.commit(std::mem::replace(&mut batch, later)).await;
     }
+}
+
+/// Takes out what is about a run that is in the batch already: the one change may decide the other.
+fn put_off(batch: &mut Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
+    let mut seen = HashSet::new();
+    let all = std::mem::take(batch).into_iter();
+    let (now, later) = all.partition(|job| job.of().is_none_or(|run| seen.insert(run)));
+    *batch = now;
+    later
 }
 
 struct Committer {
@@ -333,8 +366,10 @@ async fn apply(
         db: client,
         shared,
         owner,
+        is_again: begin.is_unsure,
         effects: Mutex::default(),
         inserts: Mutex::default(),
+        writes: Mutex::default(),
     };
     let strength = if begin.is_unsure { "UPDATE" } else { "SHARE" };
     let sql =
@@ -346,7 +381,7 @@ async fn apply(
     {
         return Err(Ended::Fenced);
     }
-    let done = write(&tx, batch, begin).await;
+    let done = carry_out(&tx, batch, begin).await;
     if done.is_err() {
         // What is held all the same is found out, and given back.
         let taken = std::mem::take(&mut tx.effects.lock().taken);
@@ -359,8 +394,24 @@ async fn apply(
     Ok(tx.effects.into_inner())
 }
 
-async fn write(tx: &Tx<'_>, batch: &mut [Box<dyn Job>], begin: Begin<'_>) -> Result<(), Ended> {
-    let applied = futures::future::join_all(batch.iter_mut().map(|job| job.apply(tx))).await;
+async fn carry_out(tx: &Tx<'_>, batch: &mut [Box<dyn Job>], begin: Begin<'_>) -> Result<(), Ended> {
+    let mut applying = pin!(futures::future::join_all(
+        batch.iter_mut().map(|job| job.apply(tx))
+    ));
+    let applied = loop {
+        let step = poll_fn(|cx| match applying.as_mut().poll(cx) {
+            Poll::Ready(applied) => Poll::Ready(Some(applied)),
+            Poll::Pending if !tx.writes.lock().is_empty() => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        });
+        match step.await {
+            Some(applied) => break applied,
+            // All have gone as far as they can without their writes.
+            None => write::all(tx)
+                .await
+                .map_err(|error| classified(tx.db, error))?,
+        }
+    };
     for one in applied {
         one.map_err(|error| classified(tx.db, error))?;
     }
@@ -413,7 +464,7 @@ fn classified(client: &Client, error: LinkError) -> Ended {
             let class = &code.code()[..2];
             !matches!(class, "57" | "53" | "58" | "08" | "25")
         }),
-        LinkError::Unreadable(_) | LinkError::Spool(_) => true,
+        LinkError::Unreadable(_) | LinkError::Spool(_) | LinkError::Crossed => true,
         LinkError::Silent | LinkError::Closed => false,
     };
     if is_refusal && !client.is_closed() {

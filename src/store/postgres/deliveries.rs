@@ -1,24 +1,23 @@
 //! The verbs of a delivery: claim, settle, release, expire, redeliver.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use async_trait::async_trait;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::{
+    bodies,
     committer::Verb,
     link::LinkError,
+    reader,
     row::{self, StoredRun},
     shared::Shared,
-    tx::{AttemptOf, Mark, Tx},
+    tx::{AttemptOf, Entry, Mark, Tx, With},
 };
 use crate::{
-    model::{
-        attempt::DeliveryTry, delivery::DeliveryState, id::RunId, run::Run, secret::Secret,
-        time::Timestamp,
-    },
-    store::{DeliveryClaim, Fence, Redelivered, SettleError},
+    model::{attempt::DeliveryTry, id::RunId, run::Run, secret::Secret, time::Timestamp},
+    store::{DeliveryClaim, Fence, Found, Redelivered, SettleError},
 };
 
 /// How many deliveries expire in one piece.
@@ -39,7 +38,7 @@ impl Verb for ClaimDeliveries {
         let free = tx
             .select(
                 // Another replica may have tried one since it was scheduled here: it is not due then.
-                "WHERE id = ANY($1) AND d_state = 'pending' AND d_due <= $2 AND owner IS NULL
+                "live WHERE id = ANY($1) AND d_state = 'pending' AND d_due <= $2 AND owner IS NULL
                  FOR UPDATE SKIP LOCKED",
                 &[
                     (&ids, Type::UUID_ARRAY),
@@ -47,15 +46,23 @@ impl Verb for ClaimDeliveries {
                 ],
             )
             .await?;
+        if free.is_empty() {
+            return Ok(Vec::new());
+        }
+        let runs: Vec<RunId> = free.iter().map(|stored| stored.run.id).collect();
+        runs.iter().for_each(|id| tx.take(*id));
+        let ids: Vec<Uuid> = runs.iter().map(|id| row::uuid(*id)).collect();
+        let sql = "UPDATE raincheck.live SET owner = $2 WHERE id = ANY($1) RETURNING id, secret";
+        let params: [row::Param<'_>; 2] = [(&ids, Type::UUID_ARRAY), (&tx.owner, Type::INT8)];
+        let responses = bodies::responses(tx.db, tx.shared, &runs);
+        let (held, responses) = futures::future::join(tx.query(sql, &params), responses).await;
+        let mut responses = responses?;
+        let mut secrets: HashMap<Uuid, Option<Vec<u8>>> =
+            held?.iter().map(|row| (row.get(0), row.get(1))).collect();
         let mut claimed = Vec::with_capacity(free.len());
         for StoredRun { run, .. } in free {
-            let id = row::uuid(run.id);
-            tx.take(run.id);
-            let sql = "UPDATE raincheck.run SET owner = $2 WHERE id = $1 RETURNING secret";
-            let params: [row::Param<'_>; 2] = [(&id, Type::UUID), (&tx.owner, Type::INT8)];
-            let rows = tx.query(sql, &params).await?;
-            let secret: Option<Vec<u8>> = rows.first().and_then(|row| row.get(0));
-            let Some(response) = tx.response(run.id).await? else {
+            let secret = secrets.remove(&row::uuid(run.id)).flatten();
+            let Some(response) = responses.remove(&run.id) else {
                 continue;
             };
             claimed.push(DeliveryClaim {
@@ -97,19 +104,16 @@ impl Verb for SettleDelivery {
         if !self.before.is_held_by(tx.owner) {
             return Ok(Err(SettleError::Fenced));
         }
-        if !tx.write(&self.before, &self.run, None).await?
+        let entry = self.entry.as_ref();
+        let with = With {
+            response: None,
+            entry: entry.map(|entry| Entry::new(AttemptOf::Delivery, entry.attempt, entry)),
+        };
+        if !tx.write(&self.before, &self.run, None, with).await?
             && let Some(why) = tx.why_not(&self.run, true).await?
         {
             tx.effects.lock().freed.push(self.run.id);
             return Ok(Err(why));
-        }
-        let state = self.run.delivery.as_ref().map(|delivery| delivery.state);
-        if state == Some(DeliveryState::Delivered) {
-            tx.forget_secret(self.run.id).await?;
-        }
-        if let Some(entry) = &self.entry {
-            tx.log_attempt(self.run.id, AttemptOf::Delivery, entry.attempt, entry)
-                .await?;
         }
         Ok(Ok(()))
     }
@@ -127,7 +131,7 @@ impl Verb for ExpireDeliveries {
     async fn apply(&self, tx: &Tx<'_>) -> Result<Vec<Run>, LinkError> {
         let late = tx
             .select(
-                "WHERE d_state = 'pending' AND owner IS NULL AND d_until <= $1 ORDER BY d_until LIMIT $2
+                "live WHERE d_state = 'pending' AND owner IS NULL AND d_until <= $1 ORDER BY d_until LIMIT $2
                  FOR UPDATE SKIP LOCKED",
                 &[
                     (&row::millis(self.now), Type::INT8),
@@ -135,20 +139,18 @@ impl Verb for ExpireDeliveries {
                 ],
             )
             .await?;
-        let mut ended = Vec::with_capacity(late.len());
-        for StoredRun { mut run, owner } in late {
+        let ends = late.into_iter().filter_map(|StoredRun { mut run, owner }| {
             let before = Mark::of(&run, owner);
             let policy = Arc::clone(&run.policy);
-            let over = run
-                .delivery
-                .as_mut()
-                .is_some_and(|delivery| delivery.give_up(&policy.webhook, self.now));
-            if over {
-                tx.write(&before, &run, None).await?;
-                ended.push(run);
-            }
-        }
-        Ok(ended)
+            let delivery = run.delivery.as_mut()?;
+            delivery
+                .give_up(&policy.webhook, self.now)
+                .then_some(async move {
+                    tx.rewrite(&before, &run, None, With::default()).await?;
+                    Ok(run)
+                })
+        });
+        futures::future::try_join_all(ends).await
     }
 }
 
@@ -160,15 +162,12 @@ pub(super) struct Redeliver {
 
 impl Redeliver {
     async fn one(&self, tx: &Tx<'_>, id: RunId) -> Result<Redelivered, LinkError> {
-        let uuid = row::uuid(id);
-        let mut found = tx
-            .select("WHERE id = $1 FOR UPDATE", &[(&uuid, Type::UUID)])
-            .await?;
-        let Some(StoredRun { mut run, owner }) = found.pop() else {
-            return Ok(if tx.is_expired(id).await? {
-                Redelivered::Expired
-            } else {
-                Redelivered::Unknown
+        revive(tx, id).await?;
+        let Some(StoredRun { mut run, owner }) = tx.lock(id).await? else {
+            return Ok(match reader::found(tx.db, tx.shared, id).await? {
+                Found::Run(run) => Redelivered::NoDelivery(run),
+                Found::Expired => Redelivered::Expired,
+                Found::Unknown => Redelivered::Unknown,
             });
         };
         let before = Mark::of(&run, owner);
@@ -179,9 +178,23 @@ impl Redeliver {
             return Ok(Redelivered::UnderWay(Box::new(run)));
         }
         delivery.begin_again(self.now);
-        tx.write(&before, &run, None).await?;
+        tx.rewrite(&before, &run, None, With::default()).await?;
         Ok(Redelivered::Now(Box::new(run)))
     }
+}
+
+/// Brings a run that is over back to those with something left to do, as it stands, if it has a delivery.
+async fn revive(tx: &Tx<'_>, id: RunId) -> Result<(), LinkError> {
+    let sql = "WITH back AS (
+           DELETE FROM raincheck.run WHERE id = $1 AND d_state IS NOT NULL AND done > $2 RETURNING *)
+         INSERT INTO raincheck.live(id, state, reason, route, name, dialect, accepted, started, finished, attempts,
+           d_state, d_attempts, d_host, fixed, doc, secret)
+         SELECT id, state, reason, route, name, dialect, accepted, started, finished, attempts, d_state, d_attempts,
+           d_host, fixed, doc, secret FROM back";
+    let kept_since = tx.shared.kept_since();
+    let params: [row::Param<'_>; 2] = [(&row::uuid(id), Type::UUID), (&kept_since, Type::INT8)];
+    tx.execute(sql, &params).await?;
+    Ok(())
 }
 
 #[async_trait]

@@ -13,6 +13,7 @@ use async_trait::async_trait;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_postgres::types::Type;
 use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
 
 use super::{
     committer::{Queue, Verb},
@@ -20,7 +21,7 @@ use super::{
     row::{self, StoredRun},
     runs::{end_unasked, queue_again},
     shared::Shared,
-    tx::{AttemptOf, Mark, Tx},
+    tx::{AttemptOf, Entry, Mark, Tx, With},
 };
 use crate::{
     metrics::Metrics,
@@ -259,7 +260,7 @@ async fn take_over(shared: &Shared, queue: &Queue) {
         .link
         .look(async |db| {
             let sql = "DELETE FROM raincheck.replica WHERE fenced
-                 AND NOT EXISTS (SELECT 1 FROM raincheck.run WHERE owner = replica.id)";
+                 AND NOT EXISTS (SELECT 1 FROM raincheck.live WHERE owner = replica.id)";
             Ok(db.execute_typed(sql, &[]).await?)
         })
         .await;
@@ -280,14 +281,15 @@ impl Verb for Adopt {
     async fn apply(&self, tx: &Tx<'_>) -> Result<usize, LinkError> {
         let held = tx
             .select(
-                "WHERE owner IN (SELECT id FROM raincheck.replica WHERE fenced) LIMIT $1 FOR UPDATE SKIP LOCKED",
+                "live WHERE owner IN (SELECT id FROM raincheck.replica WHERE fenced) LIMIT $1 FOR UPDATE SKIP LOCKED",
                 &[(&PIECE, Type::INT8)],
             )
             .await?;
         let taken = held.len();
-        for StoredRun { run, owner } in held {
-            recover(tx, run, owner, self.now).await?;
-        }
+        let recovered = held
+            .into_iter()
+            .map(|StoredRun { run, owner }| recover(tx, run, owner, self.now));
+        futures::future::try_join_all(recovered).await?;
         Ok(taken)
     }
 }
@@ -301,8 +303,7 @@ async fn recover(
 ) -> Result<(), LinkError> {
     let before = Mark::of(&run, owner);
     if run.state != RunState::Running {
-        tx.write(&before, &run, None).await?;
-        return Ok(());
+        return tx.rewrite(&before, &run, None, With::default()).await;
     }
     let (number, began) = (run.progress.attempts, run.started_at.unwrap_or(now));
     let next = retry::after_attempt(&mut run, Outcome::Interrupted, now);
@@ -310,8 +311,8 @@ async fn recover(
         // When a later attempt began is not known any more: its entry tells no length.
         let began = if number > 1 { now } else { began };
         let entry = RunAttempt::new(number, began, now, Outcome::Interrupted);
-        tx.log_attempt(run.id, AttemptOf::Run, number, &entry)
-            .await?;
+        let entry = Entry::new(AttemptOf::Run, number, &entry);
+        tx.log_attempt(run.id, &entry).await?;
     }
     match next {
         Next::End(end) => {
@@ -321,7 +322,7 @@ async fn recover(
         }
         Next::Again { due } => {
             queue_again(&mut run, due, now);
-            tx.write(&before, &run, None).await?;
+            tx.rewrite(&before, &run, None, With::default()).await?;
         }
     }
     Ok(())
@@ -346,15 +347,22 @@ impl Verb for GiveBack {
     type Outcome = ();
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<(), LinkError> {
-        let ours = tx
-            .select("WHERE owner = $1", &[(&tx.owner, Type::INT8)])
-            .await?;
-        let lost: Vec<StoredRun> = {
+        let sql = "SELECT id FROM raincheck.live WHERE owner = $1";
+        let ours = tx.query(sql, &[(&tx.owner, Type::INT8)]).await?;
+        let lost: Vec<Uuid> = {
             let held = tx.shared.held.lock();
-            ours.into_iter()
-                .filter(|stored| !held.contains(&stored.run.id))
-                .collect()
+            let ours = ours.iter().map(|row| row.get(0));
+            ours.filter(|id| !held.contains(&row::id(*id))).collect()
         };
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let lost = tx
+            .select(
+                "live WHERE id = ANY($1) AND owner = $2 FOR UPDATE",
+                &[(&lost, Type::UUID_ARRAY), (&tx.owner, Type::INT8)],
+            )
+            .await?;
         for StoredRun { mut run, owner } in lost {
             let before = Mark::of(&run, owner);
             if run.state == RunState::Running {
@@ -364,7 +372,7 @@ impl Verb for GiveBack {
                 }
                 queue_again(&mut run, self.now, self.now);
             }
-            tx.write(&before, &run, None).await?;
+            tx.rewrite(&before, &run, None, With::default()).await?;
         }
         Ok(())
     }

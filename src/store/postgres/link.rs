@@ -39,6 +39,9 @@ pub(super) enum LinkError {
     /// A body cannot be read or written here.
     #[error("a body cannot be read or written: {0}")]
     Spool(#[from] std::io::Error),
+    /// Two verbs of one transaction have changed the same run: they are made one by one then.
+    #[error("a run was changed twice in one transaction")]
+    Crossed,
     /// The store is closed.
     #[error("the store is closed")]
     Closed,

@@ -4,13 +4,14 @@ use async_trait::async_trait;
 use tokio_postgres::types::Type;
 
 use super::{
+    bodies,
     committer::Verb,
-    insert,
+    days,
+    insert::{self, Insert},
     link::LinkError,
-    pieces::{self, REQUEST, RESPONSE},
+    pieces::{self, Of},
     row::{self, Param, StoredRun},
-    runs::read_request,
-    tx::{AttemptOf, Mark, Tx},
+    tx::{AttemptOf, Entry, Mark, Tx, With},
 };
 use crate::{
     model::{attempt::Attempts, id::RunId, secret::Secret},
@@ -35,18 +36,16 @@ impl Verb for Export {
         let limit = i64::try_from(self.limit).unwrap_or(i64::MAX);
         let params: [Param<'_>; 2] = [(&after, Type::UUID), (&limit, Type::INT8)];
         let runs = tx
-            .select("WHERE id > $1 ORDER BY id LIMIT $2", &params)
+            .select("every WHERE id > $1 ORDER BY id LIMIT $2", &params)
             .await?;
+        let ids: Vec<RunId> = runs.iter().map(|stored| stored.run.id).collect();
+        let mut requests = bodies::requests(tx.db, tx.shared, &ids).await?;
+        let mut responses = bodies::responses(tx.db, tx.shared, &ids).await?;
         let mut moved = Vec::with_capacity(runs.len());
         for StoredRun { run, .. } in runs {
-            let (request, response) = if run.state.is_final() {
-                (None, tx.response(run.id).await?)
-            } else {
-                (read_request(tx.db, tx.shared, run.id).await?, None)
-            };
             moved.push(Moved {
-                request,
-                response,
+                request: requests.remove(&run.id),
+                response: responses.remove(&run.id),
                 attempts: attempts(tx, run.id).await?,
                 secret: secret(tx, run.id).await?,
                 key: idempotency_key(tx, run.id).await?,
@@ -72,7 +71,8 @@ async fn attempts(tx: &Tx<'_>, id: RunId) -> Result<Attempts, LinkError> {
 }
 
 async fn secret(tx: &Tx<'_>, id: RunId) -> Result<Option<Secret>, LinkError> {
-    let sql = "SELECT secret FROM raincheck.run WHERE id = $1 AND secret IS NOT NULL";
+    let sql = "SELECT secret FROM raincheck.live WHERE id = $1 AND secret IS NOT NULL
+         UNION ALL SELECT secret FROM raincheck.run WHERE id = $1 AND secret IS NOT NULL";
     let rows = tx.query(sql, &[(&row::uuid(id), Type::UUID)]).await?;
     let found = rows.first().map(|row| row.get::<_, Vec<u8>>(0));
     Ok(found.map(Secret::new))
@@ -104,15 +104,14 @@ impl Verb for Import {
             let id = moved.run.id;
             let request = moved.request.clone();
             let request = request.unwrap_or_else(|| no_request(moved.secret.clone()));
-            pieces::store(tx.db, tx.shared, &request.body, (id, REQUEST)).await?;
-            tx.inserts
-                .lock()
-                .add(&as_accepted(&moved.run), &request, None);
+            days::cover(tx.shared, id).await?;
+            pieces::store(tx.db, tx.shared, &request.body, (id, Of::Request)).await?;
+            let new = Insert::new(&as_accepted(&moved.run), &request, None);
+            tx.inserts.lock().push(new);
         }
         insert::all(tx).await?;
-        for moved in &self.moved {
-            self.complete(tx, moved).await?;
-        }
+        let all = self.moved.iter().map(|moved| self.complete(tx, moved));
+        futures::future::try_join_all(all).await?;
         Ok(())
     }
 }
@@ -121,23 +120,22 @@ impl Import {
     async fn complete(&self, tx: &Tx<'_>, moved: &Moved) -> Result<(), LinkError> {
         let before = Mark::of(&as_accepted(&moved.run), None);
         let run = as_imported(moved);
-        match &moved.response {
-            Some(response) => {
-                let place = (run.id, RESPONSE);
-                pieces::store(tx.db, tx.shared, &response.body, place).await?;
-                tx.write_end(&before, &run, response, None).await?;
-            }
-            None => {
-                tx.write(&before, &run, None).await?;
-            }
+        if let Some(response) = &moved.response {
+            let place = (run.id, Of::Response);
+            pieces::store(tx.db, tx.shared, &response.body, place).await?;
         }
+        let with = With {
+            response: moved.response.clone(),
+            entry: None,
+        };
+        tx.rewrite(&before, &run, None, with).await?;
         for entry in &moved.attempts.of_run {
-            tx.log_attempt(run.id, AttemptOf::Run, entry.attempt, entry)
-                .await?;
+            let entry = Entry::new(AttemptOf::Run, entry.attempt, entry);
+            tx.log_attempt(run.id, &entry).await?;
         }
         for entry in &moved.attempts.of_delivery {
-            tx.log_attempt(run.id, AttemptOf::Delivery, entry.attempt, entry)
-                .await?;
+            let entry = Entry::new(AttemptOf::Delivery, entry.attempt, entry);
+            tx.log_attempt(run.id, &entry).await?;
         }
         if let Some(key) = &moved.key {
             let (scope, fingerprint) = (&key.scope[..], &key.fingerprint[..]);

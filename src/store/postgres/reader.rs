@@ -1,6 +1,9 @@
 //! Looks outside of transactions: one run, lists, counts, the books.
 
-use tokio_postgres::types::{ToSql, Type};
+use tokio_postgres::{
+    Client,
+    types::{ToSql, Type},
+};
 
 use super::{
     link::LinkError,
@@ -21,30 +24,39 @@ use crate::{
 
 /// Looks a run up.
 pub(super) async fn find(shared: &Shared, id: RunId) -> Result<Found, LinkError> {
+    let look = shared.link.look(async |db| found(&db, shared, id).await);
+    look.await
+}
+
+/// The same, in or outside of a transaction.
+pub(super) async fn found(db: &Client, shared: &Shared, id: RunId) -> Result<Found, LinkError> {
     let uuid = row::uuid(id);
-    shared
-        .link
-        .look(async |db| {
-            let sql = format!("SELECT {COLUMNS} FROM raincheck.run WHERE id = $1");
-            let rows = db.query_typed(&sql, &[(&uuid, Type::UUID)]).await?;
-            if let Some(found) = rows.first() {
-                return Ok(Found::Run(Box::new(row::read(found)?.run)));
-            }
-            let sql = "SELECT 1 FROM raincheck.tombstone WHERE id = $1";
-            let expired = db.query_typed(sql, &[(&uuid, Type::UUID)]).await?;
-            Ok(if expired.is_empty() {
-                Found::Unknown
-            } else {
-                Found::Expired
-            })
-        })
-        .await
+    let sql = format!("SELECT {COLUMNS}, done FROM raincheck.every WHERE id = $1");
+    let rows = db.query_typed(&sql, &[(&uuid, Type::UUID)]).await?;
+    if let Some(found) = rows.first() {
+        let done: Option<i64> = found.get("done");
+        if done.is_some_and(|done| done <= shared.kept_since()) {
+            return Ok(Found::Expired);
+        }
+        return Ok(Found::Run(Box::new(row::read(found)?.run)));
+    }
+    let sql =
+        "SELECT 1 FROM raincheck.day WHERE dropped IS NOT NULL AND lower <= $1 AND upper > $1";
+    let dropped = db.query_typed(sql, &[(&uuid, Type::UUID)]).await?;
+    Ok(if dropped.is_empty() {
+        Found::Unknown
+    } else {
+        Found::Expired
+    })
 }
 
 /// The attempts of a run and of its delivery.
 pub(super) async fn attempts(shared: &Shared, id: RunId) -> Result<Attempts, LinkError> {
     let uuid = row::uuid(id);
     let mut attempts = Attempts::default();
+    let Found::Run(run) = find(shared, id).await? else {
+        return Ok(attempts);
+    };
     let rows = shared
         .link
         .look(async |db| {
@@ -63,9 +75,7 @@ pub(super) async fn attempts(shared: &Shared, id: RunId) -> Result<Attempts, Lin
             attempts.of_delivery.extend(serde_json::from_str(json));
         }
     }
-    if attempts.of_run.is_empty()
-        && let Found::Run(run) = find(shared, id).await?
-    {
+    if attempts.of_run.is_empty() {
         attempts.of_run.extend(RunAttempt::only(&run));
     }
     Ok(attempts)
@@ -80,7 +90,7 @@ pub(super) async fn pending(
     let after = after.map_or(uuid::Uuid::nil(), row::uuid);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let sql = format!(
-        "SELECT {COLUMNS} FROM raincheck.run WHERE d_state = 'pending' AND owner IS NULL AND id > $1
+        "SELECT {COLUMNS} FROM raincheck.live WHERE d_state = 'pending' AND owner IS NULL AND id > $1
          ORDER BY id LIMIT $2"
     );
     let params: [Param<'_>; 2] = [(&after, Type::UUID), (&limit, Type::INT8)];
@@ -98,7 +108,7 @@ pub(super) async fn pending(
 /// Which of these runs are cancelled.
 pub(super) async fn cancelled(shared: &Shared, ids: &[RunId]) -> Result<Vec<RunId>, LinkError> {
     let ids: Vec<_> = ids.iter().map(|id| row::uuid(*id)).collect();
-    let sql = "SELECT id FROM raincheck.run WHERE id = ANY($1) AND state = 'cancelled'";
+    let sql = "SELECT id FROM raincheck.every WHERE id = ANY($1) AND state = 'cancelled'";
     let rows = shared
         .link
         .look(async |db| Ok(db.query_typed(sql, &[(&ids, Type::UUID_ARRAY)]).await?))
@@ -112,7 +122,7 @@ pub(super) async fn page(
     filter: &Filter,
     page: Page,
 ) -> Result<Listed, LinkError> {
-    let mut query = Query::of(filter);
+    let mut query = Query::of(shared, filter);
     if let Some(before) = page.before {
         query.first("id <", row::uuid(before), Type::UUID);
     }
@@ -152,7 +162,7 @@ pub(super) async fn page(
 
 /// Counts, up to a bound.
 pub(super) async fn count(shared: &Shared, filter: &Filter) -> Result<u64, LinkError> {
-    let query = Query::of(filter);
+    let query = Query::of(shared, filter);
     let (inner, then) = (query.rows(COUNT_MAX), query.clause());
     let sql = format!("SELECT count(*) FROM ({inner}) AS r {then}");
     let params = query.params();
@@ -209,8 +219,13 @@ struct Query {
 }
 
 impl Query {
-    fn of(filter: &Filter) -> Self {
+    fn of(shared: &Shared, filter: &Filter) -> Self {
         let mut query = Self::default();
+        query.then(
+            "coalesce(done, 9223372036854775807) >",
+            shared.kept_since(),
+            Type::INT8,
+        );
         if let Some(route) = &filter.route {
             query.first("route =", route.clone(), Type::TEXT);
         }
@@ -275,7 +290,7 @@ impl Query {
         } else {
             format!("WHERE {}", self.first.join(" AND "))
         };
-        format!("SELECT * FROM raincheck.run {first} ORDER BY id DESC LIMIT {limit}")
+        format!("SELECT * FROM raincheck.every {first} ORDER BY id DESC LIMIT {limit}")
     }
 
     /// What is asked of them; each condition has one value.

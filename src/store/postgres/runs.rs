@@ -1,15 +1,19 @@
 //! The verbs of a run: accept, claim, settle, cancel, expire.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use tokio_postgres::types::Type;
 
 use super::{
+    bodies,
     committer::Verb,
+    insert::Insert,
     link::LinkError,
-    pieces::{self, REQUEST},
+    reader,
     row::{self, StoredRun},
     shared::Shared,
-    tx::{AttemptOf, Mark, Tx},
+    tx::{AttemptOf, Entry, Mark, Tx, With},
 };
 use crate::{
     model::{
@@ -21,7 +25,8 @@ use crate::{
         time::Timestamp,
     },
     store::{
-        Accepted, Cancelled, Claims, Fence, IdempotencyKey, RunClaim, SettleError, ending::end_run,
+        Accepted, Cancelled, Claims, Fence, Found, IdempotencyKey, RunClaim, SettleError,
+        ending::end_run,
     },
 };
 
@@ -51,7 +56,8 @@ impl Verb for Accept {
             tx.take(self.run.id);
         }
         let owner = is_held.then_some(tx.owner);
-        tx.inserts.lock().add(&self.run, &self.request, owner);
+        let new = Insert::new(&self.run, &self.request, owner);
+        tx.inserts.lock().push(new);
         let fence = Fence {
             slot: 0,
             epoch: tx.owner.cast_unsigned(),
@@ -85,7 +91,7 @@ impl Accept {
             ],
         )
         .await?;
-        let sql = "SELECT id, fingerprint FROM raincheck.idempotency WHERE scope = $1";
+        let sql = "SELECT id, fingerprint FROM raincheck.idempotency WHERE scope = $1 FOR UPDATE";
         let rows = tx.query(sql, &[(&scope, Type::BYTEA)]).await?;
         let Some(known) = rows.first() else {
             return Ok(None);
@@ -95,11 +101,24 @@ impl Accept {
             return Ok(None);
         }
         let owner = row::id(owner);
+        let Found::Run(run) = reader::found(tx.db, tx.shared, owner).await? else {
+            // Its run has expired: the key is free.
+            let sql = "UPDATE raincheck.idempotency SET id = $2, fingerprint = $3 WHERE scope = $1";
+            tx.execute(
+                sql,
+                &[
+                    (&scope, Type::BYTEA),
+                    (&id, Type::UUID),
+                    (&fingerprint, Type::BYTEA),
+                ],
+            )
+            .await?;
+            return Ok(None);
+        };
         if print != fingerprint {
             return Ok(Some(Accepted::KeyReused(owner)));
         }
-        let found = tx.find(owner).await?;
-        Ok(found.map(|found| Accepted::Replayed(Box::new(found.run))))
+        Ok(Some(Accepted::Replayed(run)))
     }
 }
 
@@ -118,7 +137,7 @@ impl Verb for ClaimRuns {
         let limit = i64::try_from(self.limit).unwrap_or(i64::MAX);
         let due = tx
             .select(
-                "WHERE route = $1 AND state = 'queued' AND due <= $2 ORDER BY due, id LIMIT $3
+                "live WHERE route = $1 AND state = 'queued' AND due <= $2 ORDER BY due, id LIMIT $3
                  FOR UPDATE SKIP LOCKED",
                 &[
                     (&self.route, Type::TEXT),
@@ -127,16 +146,27 @@ impl Verb for ClaimRuns {
                 ],
             )
             .await?;
+        let ids: Vec<RunId> = due.iter().map(|stored| stored.run.id).collect();
+        let mut requests = if ids.is_empty() {
+            HashMap::new()
+        } else {
+            bodies::requests(tx.db, tx.shared, &ids).await?
+        };
         let mut claimed = Vec::with_capacity(due.len());
+        let mut starts = Vec::with_capacity(due.len());
         for StoredRun { mut run, owner } in due {
             let before = Mark::of(&run, owner);
             run.state = RunState::Running;
             run.progress.attempts += 1;
             run.started_at.get_or_insert(self.now);
             tx.take(run.id);
-            tx.write(&before, &run, Some(tx.owner)).await?;
+            let request = requests.remove(&run.id).ok_or_else(|| {
+                let gone = format!("the request of {} is gone", run.id);
+                LinkError::Spool(std::io::Error::other(gone))
+            })?;
+            starts.push(before);
             claimed.push(RunClaim {
-                request: request(tx, run.id).await?,
+                request,
                 run,
                 fence: Fence {
                     slot: 0,
@@ -144,7 +174,12 @@ impl Verb for ClaimRuns {
                 },
             });
         }
-        let sql = "SELECT min(due) FROM raincheck.run WHERE route = $1 AND state = 'queued'";
+        let writes = starts
+            .iter()
+            .zip(&claimed)
+            .map(|(before, claim)| tx.rewrite(before, &claim.run, Some(tx.owner), With::default()));
+        futures::future::try_join_all(writes).await?;
+        let sql = "SELECT min(due) FROM raincheck.live WHERE route = $1 AND state = 'queued'";
         let next = tx.query(sql, &[(&self.route, Type::TEXT)]).await?;
         let next: Option<i64> = next.first().and_then(|row| row.get(0));
         Ok(Claims {
@@ -156,32 +191,6 @@ impl Verb for ClaimRuns {
     fn unheard(&self, claims: &Self::Outcome, shared: &Shared) {
         shared.forget(claims.claimed.iter().map(|claim| claim.run.id));
     }
-}
-
-async fn request(tx: &Tx<'_>, id: RunId) -> Result<StoredRequest, LinkError> {
-    let found = read_request(tx.db, tx.shared, id).await?;
-    let missing = || {
-        LinkError::Spool(std::io::Error::other(format!(
-            "the request of {id} is gone"
-        )))
-    };
-    found.ok_or_else(missing)
-}
-
-/// Reads an unfinished run's request, its secret included. A long body is brought into a file here.
-pub(super) async fn read_request(
-    db: &tokio_postgres::Client,
-    shared: &Shared,
-    id: RunId,
-) -> Result<Option<StoredRequest>, LinkError> {
-    let sql = "SELECT head, body, len, client, tls, secret FROM raincheck.body JOIN raincheck.run USING (id)
-         WHERE id = $1 AND state IN ('queued', 'running')";
-    let rows = db.query_typed(sql, &[(&row::uuid(id), Type::UUID)]).await?;
-    let Some(found) = rows.first() else {
-        return Ok(None);
-    };
-    let body = pieces::body(db, shared, found, (id, REQUEST)).await?;
-    Ok(Some(row::request(found, body)))
 }
 
 /// Records how an attempt ended; everything was decided before.
@@ -207,23 +216,18 @@ impl Verb for SettleRun {
             return Ok(Err(SettleError::Fenced));
         }
         let owner = self.holds.then_some(tx.owner);
-        let done = match &self.response {
-            Some(response) => {
-                tx.write_end(&self.before, &self.run, response, owner)
-                    .await?
-            }
-            None => tx.write(&self.before, &self.run, None).await?,
+        let with = With {
+            response: self.response.clone(),
+            entry: self
+                .entry
+                .as_ref()
+                .map(|entry| Entry::new(AttemptOf::Run, entry.attempt, entry)),
         };
-        if !done {
-            let why = tx.why_not(&self.run, false).await?;
-            if let Some(why) = why {
-                tx.effects.lock().freed.push(self.run.id);
-                return Ok(Err(why));
-            }
-        }
-        if let Some(entry) = &self.entry {
-            tx.log_attempt(self.run.id, AttemptOf::Run, entry.attempt, entry)
-                .await?;
+        if !tx.write(&self.before, &self.run, owner, with).await?
+            && let Some(why) = tx.why_not(&self.run, false).await?
+        {
+            tx.effects.lock().freed.push(self.run.id);
+            return Ok(Err(why));
         }
         Ok(Ok(()))
     }
@@ -244,23 +248,16 @@ impl Verb for Cancel {
     type Outcome = Cancelled;
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<Cancelled, LinkError> {
-        let id = row::uuid(self.id);
-        let mut found = tx
-            .select("WHERE id = $1 FOR UPDATE", &[(&id, Type::UUID)])
-            .await?;
-        let Some(StoredRun { mut run, owner }) = found.pop() else {
-            return Ok(if tx.is_expired(self.id).await? {
-                Cancelled::Expired
-            } else {
-                Cancelled::Unknown
+        let locked = tx.lock(self.id).await?;
+        let Some(StoredRun { mut run, owner }) = locked.filter(|it| !it.run.state.is_final())
+        else {
+            return Ok(match reader::found(tx.db, tx.shared, self.id).await? {
+                Found::Run(run) if run.state == RunState::Cancelled => Cancelled::Before(run),
+                Found::Run(run) => Cancelled::Finished(run),
+                Found::Expired => Cancelled::Expired,
+                Found::Unknown => Cancelled::Unknown,
             });
         };
-        if run.state == RunState::Cancelled {
-            return Ok(Cancelled::Before(Box::new(run)));
-        }
-        if run.state.is_final() {
-            return Ok(Cancelled::Finished(Box::new(run)));
-        }
         end_unasked(tx, &mut run, owner, End::Cancelled, self.now).await?;
         Ok(Cancelled::Now(Box::new(run)))
     }
@@ -278,21 +275,21 @@ impl Verb for Expire {
     async fn apply(&self, tx: &Tx<'_>) -> Result<Vec<Run>, LinkError> {
         let late = tx
             .select(
-                "WHERE state = 'queued' AND expires <= $1 ORDER BY expires LIMIT $2 FOR UPDATE SKIP LOCKED",
+                "live WHERE state = 'queued' AND expires <= $1 ORDER BY expires LIMIT $2 FOR UPDATE SKIP LOCKED",
                 &[
                     (&row::millis(self.now), Type::INT8),
                     (&EXPIRE_PIECE, Type::INT8),
                 ],
             )
             .await?;
-        let mut ended = Vec::with_capacity(late.len());
-        for StoredRun { mut run, owner } in late {
-            if let Some(end) = retry::after_waiting(&run, self.now) {
+        let ends = late.into_iter().filter_map(|StoredRun { mut run, owner }| {
+            let end = retry::after_waiting(&run, self.now)?;
+            Some(async move {
                 end_unasked(tx, &mut run, owner, end, self.now).await?;
-                ended.push(run);
-            }
-        }
-        Ok(ended)
+                Ok(run)
+            })
+        });
+        futures::future::try_join_all(ends).await
     }
 }
 
@@ -306,8 +303,11 @@ pub(super) async fn end_unasked(
 ) -> Result<(), LinkError> {
     let before = Mark::of(run, owner);
     let (response, _) = end_run(run, end, None, now, &tx.shared.public_prefix);
-    tx.write_end(&before, run, &response, None).await?;
-    Ok(())
+    let with = With {
+        response: Some(response),
+        entry: None,
+    };
+    tx.rewrite(&before, run, None, with).await
 }
 
 /// Queues a run again. If it is due at once it takes its old place in the queue: first come, first served.

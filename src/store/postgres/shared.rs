@@ -11,7 +11,7 @@ use std::{
 
 use parking_lot::{Mutex, RwLock};
 
-use super::link::Link;
+use super::{days::Days, link::Link};
 use crate::{
     metrics::Metrics,
     model::{
@@ -33,6 +33,8 @@ pub(super) struct Shared {
     pub(super) spool: Spool,
     pub(super) notices: Notices,
     pub(super) unfinished: RwLock<HashMap<String, i64>>,
+    /// For which ids there are partitions.
+    pub(super) days: Days,
     /// The number of our registration: whoever takes over from us fences it.
     pub(super) replica: AtomicI64,
     /// How many replicas are alive, this one included.
@@ -69,6 +71,11 @@ impl Shared {
             slot: 0,
             epoch: self.owner().cast_unsigned(),
         }
+    }
+
+    /// Runs whose last end is not later have expired.
+    pub(super) fn kept_since(&self) -> i64 {
+        super::row::millis(self.now().before(self.retention))
     }
 
     pub(super) fn owner(&self) -> i64 {

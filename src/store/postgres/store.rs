@@ -7,16 +7,17 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::{
-    BORROWED, PostgresStore,
+    BORROWED, PostgresStore, bodies,
     committer::{Failure, Verb},
+    days,
     deliveries::{ClaimDeliveries, ExpireDeliveries, Redeliver, SettleDelivery},
     link::LinkError,
     moving::{Export, Import, TakeIdentity},
-    pieces::{self, REQUEST, RESPONSE},
+    pieces::{self, Of},
     reader,
-    runs::{Accept, Cancel, ClaimRuns, Expire, SettleRun, queue_again, read_request},
-    tidy::Tidy,
-    tx::{Mark, read_response},
+    runs::{Accept, Cancel, ClaimRuns, Expire, SettleRun, queue_again},
+    tidy::tidy,
+    tx::Mark,
 };
 use crate::{
     model::{
@@ -91,8 +92,11 @@ impl Store for PostgresStore {
             response: None,
             delivery: None,
         };
-        let stored = self.pieces(&new.request.body, (run.id, REQUEST)).await;
-        if stored.is_err() {
+        let stored = async {
+            days::cover(&self.shared, run.id).await?;
+            self.pieces(&new.request.body, (run.id, Of::Request)).await
+        };
+        if stored.await.is_err() {
             self.remove(&new.request.body);
             return Err(Unwritable::Failing.into());
         }
@@ -165,7 +169,7 @@ impl Store for PostgresStore {
             self.remove(&discarded.body);
         }
         if let Some(response) = &response {
-            self.pieces_patiently(&response.body, (run.id, RESPONSE))
+            self.pieces_patiently(&response.body, (run.id, Of::Response))
                 .await?;
         }
         let holds = settlement.claim_delivery && is_due(&run, now);
@@ -277,8 +281,8 @@ impl Store for PostgresStore {
         let shared = &self.shared;
         let look = shared
             .link
-            .look(async |db| read_request(&db, shared, id).await);
-        let request = looked(look.await)?;
+            .look(async |db| bodies::requests(&db, shared, &[id]).await);
+        let request = looked(look.await)?.remove(&id);
         if let Some(request) = &request {
             self.borrow(&request.body);
         }
@@ -292,8 +296,8 @@ impl Store for PostgresStore {
         let shared = &self.shared;
         let look = shared
             .link
-            .look(async |db| read_response(&db, shared, id).await);
-        let response = looked(look.await)?;
+            .look(async |db| bodies::responses(&db, shared, &[id]).await);
+        let response = looked(look.await)?.remove(&id);
         if let Some(response) = &response {
             self.borrow(&response.body);
         }
@@ -322,8 +326,7 @@ impl Store for PostgresStore {
     async fn tidy(&self) -> Result<Tidied, StoreError> {
         self.give_files_back();
         let files = self.sweep().await;
-        let now = self.shared.now();
-        let tidied = self.change(Tidy { now }, None).await?;
+        let tidied = looked(tidy(&self.shared).await)?;
         Ok(Tidied { files, ..tidied })
     }
 
@@ -397,7 +400,7 @@ impl PostgresStore {
         }
     }
 
-    async fn pieces(&self, body: &Body, place: (RunId, i16)) -> Result<(), LinkError> {
+    async fn pieces(&self, body: &Body, place: (RunId, Of)) -> Result<(), LinkError> {
         if matches!(body, Body::Inline(_)) {
             return Ok(());
         }
@@ -413,7 +416,7 @@ impl PostgresStore {
     }
 
     /// The same, for as long as it takes.
-    async fn pieces_patiently(&self, body: &Body, place: (RunId, i16)) -> Result<(), SettleError> {
+    async fn pieces_patiently(&self, body: &Body, place: (RunId, Of)) -> Result<(), SettleError> {
         while self.pieces(body, place).await.is_err() {
             self.still_open().map_err(|_| SettleError::Closed)?;
             tokio::time::sleep(super::PAUSE).await;

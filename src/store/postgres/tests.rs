@@ -1,13 +1,17 @@
 //! The conformance suite on this back end, and tests of what only it has.
 
+use proptest::{prelude::*, test_runner::Config};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::*;
 use crate::{
-    model::{run::RunState, time::ManualClock},
+    model::{
+        run::{End, RunState},
+        time::ManualClock,
+    },
     store::{
-        Store,
+        Found, Store,
         conformance::{self, CHECKS, Subject},
     },
 };
@@ -181,13 +185,99 @@ fn pieces_of_a_body_whose_run_was_never_stored_are_swept() {
         let orphan = row::uuid(store.next_id());
         cluster.ask(
             "pieces",
-            &format!("INSERT INTO raincheck.piece VALUES ('{orphan}', 0, 0, 'x')"),
+            &format!("INSERT INTO raincheck.request_piece VALUES ('{orphan}', 'x', 0, 'x')"),
         );
-        let ids = || cluster.ask("pieces", "SELECT DISTINCT id FROM raincheck.piece");
+        let ids = || cluster.ask("pieces", "SELECT DISTINCT id FROM raincheck.request_piece");
         assert_eq!(ids().lines().count(), 2);
         clock.advance(pieces::UNNAMED + Duration::from_secs(1));
         store.tidy().await.unwrap();
         assert_eq!(ids(), row::uuid(kept).to_string());
+        store.close().await;
+    });
+}
+
+#[test]
+fn the_law_holds_whatever_is_done() {
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let runtime = Runtime::new().unwrap();
+    let steps = proptest::collection::vec(conformance::step(), 1..60);
+    let config = Config {
+        cases: 8,
+        max_shrink_iters: 50,
+        failure_persistence: None,
+        ..Config::default()
+    };
+    let case = std::cell::Cell::new(0);
+    proptest!(config, |(steps in steps)| {
+        case.set(case.get() + 1);
+        let url = cluster.database(&format!("law{}", case.get()));
+        let folder = tempfile::tempdir().unwrap();
+        let clock = conformance::clock();
+        runtime.block_on(async {
+            let store = open(&url, &folder, &clock).await;
+            let subject = Subject { store: store.clone(), clock };
+            conformance::the_law_holds(subject, steps).await;
+            store.close().await;
+        });
+    });
+}
+
+#[test]
+fn a_day_is_dropped_whole_when_all_in_it_has_expired() {
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let url = cluster.database("days");
+    let runtime = Runtime::new().unwrap();
+    let tables = || {
+        let sql = "SELECT count(*) FROM pg_inherits JOIN pg_class ON pg_class.oid = inhparent
+             WHERE relname = 'run' AND relkind = 'p'";
+        cluster.ask("days", sql).parse::<usize>().unwrap()
+    };
+    runtime.block_on(async {
+        let clock = conformance::clock();
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&url, &folder, &clock).await;
+        let subject = Subject {
+            store: store.clone(),
+            clock: clock.clone(),
+        };
+        assert_eq!(tables(), 4);
+        let claim = subject.accept_started(subject.new_run("app")).await;
+        let over = claim.run.id;
+        subject.end(claim, End::Succeeded, false).await;
+        let waiting = subject.accept(subject.new_run("app")).await;
+        clock.advance(conformance::RETENTION * 4);
+        store.tidy().await.unwrap();
+        assert_eq!(tables(), 7, "an empty one goes; a run waits in the first");
+        assert!(matches!(store.find(over).await.unwrap(), Found::Expired));
+        store.cancel(waiting).await.unwrap();
+        store.tidy().await.unwrap();
+        assert_eq!(tables(), 7, "its end is to be kept");
+        clock.advance(conformance::RETENTION + Duration::from_secs(601));
+        // Another one was cut off while it dropped a day.
+        let sql = "UPDATE raincheck.day SET dropped = 1 WHERE name = (SELECT min(name) FROM raincheck.day) RETURNING name";
+        let part = cluster.ask("days", sql);
+        let part = part.lines().next().unwrap();
+        let detach = format!(
+            "ALTER TABLE raincheck.attempt DETACH PARTITION raincheck.attempt_{part} CONCURRENTLY"
+        );
+        let reader = store.shared.link.connect().await.unwrap();
+        let read = "BEGIN; SELECT count(*) FROM raincheck.attempt";
+        reader.batch_execute(read).await.unwrap();
+        let url = format!("{url}?options=-c%20statement_timeout%3D300ms");
+        let hasty = Link::new(&Secret::new(url.as_bytes()), Handle::current()).unwrap();
+        let cut = hasty.connect().await.unwrap().batch_execute(&detach).await;
+        assert!(cut.is_err());
+        reader.batch_execute("COMMIT").await.unwrap();
+        let sql = "SELECT count(*) FROM pg_inherits WHERE inhdetachpending";
+        assert_eq!(cluster.ask("days", sql), "1");
+        store.tidy().await.unwrap();
+        assert!(matches!(store.find(waiting).await.unwrap(), Found::Unknown | Found::Expired));
+        let left = cluster.ask("days", &format!("SELECT count(*) FROM pg_class WHERE relname LIKE '%{part}'"));
+        assert_eq!(left, "0");
         store.close().await;
     });
 }

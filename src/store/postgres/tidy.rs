@@ -1,56 +1,46 @@
-//! Removing what has outlived its retention, in bounded pieces, whichever replica comes to it.
+//! Removing what has outlived its retention, whichever replica comes to it.
 
-use async_trait::async_trait;
 use tokio_postgres::types::Type;
-use uuid::Uuid;
 
-use super::{
-    committer::Verb,
-    link::LinkError,
-    row::{self, Param},
-    tx::Tx,
-};
-use crate::{model::time::Timestamp, store::Tidied};
+use super::{days, link::LinkError, row::Param, shared::Shared};
+use crate::store::Tidied;
 
-/// How many rows go in one piece.
+/// How many keys go in one piece.
 const PIECE: i64 = 500;
+/// The lock of who sums up the books of the dead: \"Sums\".
+const LOCK: i64 = i64::from_be_bytes(*b"RainSums");
 
-/// Removes one piece.
-pub(super) struct Tidy {
-    pub(super) now: Timestamp,
-}
-
-#[async_trait]
-impl Verb for Tidy {
-    type Outcome = Tidied;
-
-    async fn apply(&self, tx: &Tx<'_>) -> Result<Tidied, LinkError> {
-        let retention = tx.shared.retention;
-        let old = row::millis(self.now.before(retention));
-        let until = row::millis(self.now.after(retention));
-        let sql = "SELECT id FROM raincheck.run WHERE done IS NOT NULL AND done <= $1 ORDER BY done LIMIT $2
-             FOR UPDATE SKIP LOCKED";
-        let params: [Param<'_>; 2] = [(&old, Type::INT8), (&PIECE, Type::INT8)];
-        let rows = tx.query(sql, &params).await?;
-        let ids: Vec<Uuid> = rows.iter().map(|row| row.get(0)).collect();
-        for table in ["body", "piece", "idempotency", "attempt", "run"] {
-            let sql = format!("DELETE FROM raincheck.{table} WHERE id = ANY($1)");
-            tx.execute(&sql, &[(&ids, Type::UUID_ARRAY)]).await?;
-        }
-        let sql = "INSERT INTO raincheck.tombstone(id, until) SELECT unnest($1::uuid[]), $2 ON CONFLICT DO NOTHING";
-        let params: [Param<'_>; 2] = [(&ids, Type::UUID_ARRAY), (&until, Type::INT8)];
-        tx.execute(sql, &params).await?;
-        let sql = "DELETE FROM raincheck.tombstone WHERE id IN
-             (SELECT id FROM raincheck.tombstone WHERE until <= $1 LIMIT $2 FOR UPDATE SKIP LOCKED)";
-        let params: [Param<'_>; 2] = [(&row::millis(self.now), Type::INT8), (&PIECE, Type::INT8)];
-        let tombstones = tx.execute(sql, &params).await?;
-        let runs = ids.len() as u64;
-        let most = PIECE.cast_unsigned();
-        Ok(Tidied {
-            runs,
-            tombstones,
-            files: 0,
-            more: runs == most || tombstones == most,
-        })
-    }
+/// Drops days that are over, and what belongs to them elsewhere.
+pub(super) async fn tidy(shared: &Shared) -> Result<Tidied, LinkError> {
+    days::ahead(shared).await?;
+    let runs = days::drop_old(shared).await?;
+    let kept_since = shared.kept_since();
+    let look = shared.link.look(async |db| {
+        let sql = "DELETE FROM raincheck.idempotency WHERE scope IN (
+               SELECT scope FROM raincheck.idempotency
+               WHERE id < (SELECT lower FROM raincheck.day WHERE dropped IS NULL ORDER BY lower LIMIT 1) LIMIT $1)";
+        let keys = db.execute_typed(sql, &[(&PIECE, Type::INT8)]).await?;
+        let sql = "DELETE FROM raincheck.day WHERE dropped <= $1
+             AND to_regclass('raincheck.run_' || name) IS NULL";
+        let gone = db.execute_typed(sql, &[(&kept_since, Type::INT8)]).await?;
+        let sql = "WITH mine AS MATERIALIZED (SELECT pg_try_advisory_xact_lock($1) AS it),
+             gone AS (
+               DELETE FROM raincheck.tally AS t
+               WHERE (SELECT it FROM mine) AND owner <> 0
+                 AND NOT EXISTS (SELECT 1 FROM raincheck.replica AS r WHERE r.id = t.owner)
+               RETURNING kind, route, state, n)
+             INSERT INTO raincheck.tally(owner, part, kind, route, state, n)
+             SELECT 0, 0, kind, route, state, sum(n) FROM gone GROUP BY kind, route, state
+             ON CONFLICT (owner, part, kind, route, state) DO UPDATE SET n = tally.n + excluded.n";
+        let lock: [Param<'_>; 1] = [(&LOCK, Type::INT8)];
+        db.execute_typed(sql, &lock).await?;
+        Ok((keys, gone))
+    });
+    let (keys, tombstones) = look.await?;
+    Ok(Tidied {
+        runs,
+        tombstones,
+        files: 0,
+        more: keys == PIECE.cast_unsigned(),
+    })
 }

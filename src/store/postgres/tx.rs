@@ -1,24 +1,20 @@
-//! One transaction: the writes that all verbs are made of. Verbs of one batch send theirs one behind the other without
-//! waiting (pipelining); each write says itself how the run must stand.
+//! One transaction: the reads and writes that all verbs are made of. Verbs of one batch send theirs one behind the other
+//! without waiting (pipelining); their writes go together.
 
 use parking_lot::Mutex;
 use serde::Serialize;
+use tokio::sync::oneshot;
 use tokio_postgres::{Client, Row, types::Type};
 
 use super::{
-    insert::Inserts,
+    insert::Insert,
     link::LinkError,
-    pieces::{self, REQUEST, RESPONSE},
     row::{self, COLUMNS, Columns, Param, StoredRun},
     shared::{Effects, Shared, Stood},
+    write::Write,
 };
 use crate::{
-    model::{
-        delivery::DeliveryState,
-        exchange::{Body, StoredResponse},
-        id::RunId,
-        run::Run,
-    },
+    model::{delivery::DeliveryState, exchange::StoredResponse, id::RunId, run::Run},
     store::SettleError,
 };
 
@@ -28,19 +24,23 @@ pub(super) struct Tx<'a> {
     pub(super) shared: &'a Shared,
     /// In whose name things are held.
     pub(super) owner: i64,
+    /// Whether it was tried before, and nobody heard how its commit ended.
+    pub(super) is_again: bool,
     pub(super) effects: Mutex<Effects>,
     /// Runs that are inserted when all verbs of the batch have been applied.
-    pub(super) inserts: Mutex<Inserts>,
+    pub(super) inserts: Mutex<Vec<Insert>>,
+    /// Changes that are made when all verbs of the batch wait.
+    pub(super) writes: Mutex<Vec<Write>>,
 }
 
 /// How a run must stand for a change to apply to it.
 #[derive(Debug, Clone)]
 pub(super) struct Mark {
-    state: &'static str,
-    attempts: i32,
-    owner: Option<i64>,
-    d_state: Option<&'static str>,
-    d_attempts: Option<i32>,
+    pub(super) state: &'static str,
+    pub(super) attempts: i32,
+    pub(super) owner: Option<i64>,
+    pub(super) d_state: Option<&'static str>,
+    pub(super) d_attempts: Option<i32>,
     stood: Stood,
 }
 
@@ -71,6 +71,28 @@ pub(super) enum AttemptOf {
     Delivery = 1,
 }
 
+/// An entry of the log of attempts.
+pub(super) struct Entry {
+    pub(super) of: AttemptOf,
+    pub(super) number: u32,
+    pub(super) json: String,
+}
+
+impl Entry {
+    pub(super) fn new(of: AttemptOf, number: u32, entry: &impl Serialize) -> Self {
+        let json = row::json(entry);
+        Self { of, number, json }
+    }
+}
+
+/// What else is written with a change of a run.
+#[derive(Default)]
+pub(super) struct With {
+    /// If the run ends: its response.
+    pub(super) response: Option<StoredResponse>,
+    pub(super) entry: Option<Entry>,
+}
+
 impl Tx<'_> {
     pub(super) async fn query(
         &self,
@@ -90,47 +112,28 @@ impl Tx<'_> {
         self.effects.lock().taken.push(id);
     }
 
-    /// Writes everything that can change in a run's row, if the run stands as `before` says. False: it does not.
+    /// Writes everything that can change of a run, if the run stands as `before` says; `owner` holds it then. False: it
+    /// does not stand so.
     pub(super) async fn write(
         &self,
         before: &Mark,
         run: &Run,
         owner: Option<i64>,
+        with: With,
     ) -> Result<bool, LinkError> {
-        let to = Columns::of(run);
-        let sql = "UPDATE raincheck.run SET state=$1, reason=$2, started=$3, finished=$4, due=$5, expires=$6, done=$7,
-               attempts=$8, owner=$9, d_state=$10, d_attempts=$11, d_due=$12, d_until=$13, d_host=$14, doc=$15
-             WHERE id=$16 AND state=$17 AND attempts=$18 AND owner IS NOT DISTINCT FROM $19
-               AND d_state IS NOT DISTINCT FROM $20 AND d_attempts IS NOT DISTINCT FROM $21";
-        let written = self
-            .execute(
-                sql,
-                &[
-                    (&to.state, Type::TEXT),
-                    (&to.reason, Type::TEXT),
-                    (&to.started, Type::INT8),
-                    (&to.finished, Type::INT8),
-                    (&to.due, Type::INT8),
-                    (&to.expires, Type::INT8),
-                    (&to.done, Type::INT8),
-                    (&to.attempts, Type::INT4),
-                    (&owner, Type::INT8),
-                    (&to.d_state, Type::TEXT),
-                    (&to.d_attempts, Type::INT4),
-                    (&to.d_due, Type::INT8),
-                    (&to.d_until, Type::INT8),
-                    (&to.d_host, Type::TEXT),
-                    (&to.doc, Type::TEXT),
-                    (&to.id, Type::UUID),
-                    (&before.state, Type::TEXT),
-                    (&before.attempts, Type::INT4),
-                    (&before.owner, Type::INT8),
-                    (&before.d_state, Type::TEXT),
-                    (&before.d_attempts, Type::INT4),
-                ],
-            )
-            .await?;
-        if written == 0 {
+        let (applied, is_applied) = oneshot::channel();
+        let is_over = run.state.is_final();
+        let delivery = run.delivery.as_ref().map(|delivery| delivery.state);
+        self.writes.lock().push(Write {
+            before: before.clone(),
+            to: Columns::of(run),
+            owner,
+            keeps_secret: !is_over || delivery.is_some_and(|it| it != DeliveryState::Delivered),
+            response: with.response,
+            entry: with.entry,
+            applied,
+        });
+        if !is_applied.await.map_err(|_| LinkError::Closed)? {
             return Ok(false);
         }
         let is_held = owner.is_some();
@@ -140,93 +143,61 @@ impl Tx<'_> {
         Ok(true)
     }
 
-    /// Writes the end of a run: its row, the response in the place of the request, the secret only if a delivery
-    /// needs it. The pieces of a long response are there already.
-    pub(super) async fn write_end(
+    /// The same of a run that was read for it.
+    ///
+    /// # Errors
+    /// [`LinkError::Crossed`] if another verb of the batch has changed it since.
+    pub(super) async fn rewrite(
         &self,
         before: &Mark,
         run: &Run,
-        response: &StoredResponse,
         owner: Option<i64>,
-    ) -> Result<bool, LinkError> {
-        if !self.write(before, run, owner).await? {
-            return Ok(false);
-        }
-        let id = row::uuid(run.id);
-        let (inline, len) = pieces::columns(&response.body);
-        let head = &response.head[..];
-        self.execute(
-            "UPDATE raincheck.body SET head=$2, body=$3, len=$4, client=NULL, tls=NULL WHERE id=$1",
-            &[
-                (&id, Type::UUID),
-                (&head, Type::BYTEA),
-                (&inline, Type::BYTEA),
-                (&len, Type::INT8),
-            ],
-        )
-        .await?;
-        pieces::remove(self, run.id, REQUEST).await?;
-        if run.delivery.is_none() {
-            self.forget_secret(run.id).await?;
-        }
-        Ok(true)
-    }
-
-    /// Removes the caller's webhook secret.
-    pub(super) async fn forget_secret(&self, id: RunId) -> Result<(), LinkError> {
-        let sql = "UPDATE raincheck.run SET secret=NULL WHERE id=$1 AND secret IS NOT NULL";
-        self.execute(sql, &[(&row::uuid(id), Type::UUID)]).await?;
-        Ok(())
-    }
-
-    /// Writes an entry of the log of attempts.
-    pub(super) async fn log_attempt(
-        &self,
-        id: RunId,
-        kind: AttemptOf,
-        number: u32,
-        entry: &impl Serialize,
+        with: With,
     ) -> Result<(), LinkError> {
+        if self.write(before, run, owner, with).await? {
+            Ok(())
+        } else {
+            Err(LinkError::Crossed)
+        }
+    }
+
+    /// Writes an entry of the log of attempts by itself.
+    pub(super) async fn log_attempt(&self, id: RunId, entry: &Entry) -> Result<(), LinkError> {
         let sql = "INSERT INTO raincheck.attempt(id, kind, n, json) VALUES($1, $2, $3, $4)
              ON CONFLICT (id, kind, n) DO UPDATE SET json = excluded.json";
-        let (kind, number) = (kind as i16, number.cast_signed());
+        let (kind, number) = (entry.of as i16, entry.number.cast_signed());
         self.execute(
             sql,
             &[
                 (&row::uuid(id), Type::UUID),
                 (&kind, Type::INT2),
                 (&number, Type::INT4),
-                (&row::json(entry), Type::TEXT),
+                (&entry.json, Type::TEXT),
             ],
         )
         .await?;
         Ok(())
     }
 
-    /// Looks a run up.
-    pub(super) async fn find(&self, id: RunId) -> Result<Option<StoredRun>, LinkError> {
+    /// A run with something left to do, which nobody else changes before the transaction ends.
+    pub(super) async fn lock(&self, id: RunId) -> Result<Option<StoredRun>, LinkError> {
         let id = row::uuid(id);
-        let mut found = self.select("WHERE id = $1", &[(&id, Type::UUID)]).await?;
+        let mut found = self
+            .select("live WHERE id = $1 FOR UPDATE", &[(&id, Type::UUID)])
+            .await?;
         Ok(found.pop())
     }
 
-    /// The runs that `rest` selects with its parameters.
+    /// The runs that `rest` selects with its parameters: a table, and conditions.
     pub(super) async fn select(
         &self,
         rest: &str,
         params: &[Param<'_>],
     ) -> Result<Vec<StoredRun>, LinkError> {
-        let sql = format!("SELECT {COLUMNS} FROM raincheck.run {rest}");
+        let sql = format!("SELECT {COLUMNS} FROM raincheck.{rest}");
         let rows = self.query(&sql, params).await?;
         let runs: Result<_, _> = rows.iter().map(row::read).collect();
         Ok(runs?)
-    }
-
-    /// Whether a run's record has expired.
-    pub(super) async fn is_expired(&self, id: RunId) -> Result<bool, LinkError> {
-        let sql = "SELECT 1 FROM raincheck.tombstone WHERE id = $1";
-        let rows = self.query(sql, &[(&row::uuid(id), Type::UUID)]).await?;
-        Ok(!rows.is_empty())
     }
 
     /// Why a change did not apply; none if it has been applied before, by the same batch whose end was not heard of.
@@ -235,7 +206,11 @@ impl Tx<'_> {
         wanted: &Run,
         of_delivery: bool,
     ) -> Result<Option<SettleError>, LinkError> {
-        let Some(StoredRun { run: found, owner }) = self.find(wanted.id).await? else {
+        let id = row::uuid(wanted.id);
+        let mut found = self
+            .select("every WHERE id = $1", &[(&id, Type::UUID)])
+            .await?;
+        let Some(StoredRun { run: found, owner }) = found.pop() else {
             return Ok(Some(SettleError::WrongState));
         };
         let (is, meant) = (Columns::of(&found), Columns::of(wanted));
@@ -261,28 +236,4 @@ impl Tx<'_> {
             SettleError::Fenced
         }))
     }
-
-    /// Reads the response of a finished run. A long one is brought into a file here.
-    pub(super) async fn response(&self, id: RunId) -> Result<Option<StoredResponse>, LinkError> {
-        read_response(self.db, self.shared, id).await
-    }
-}
-
-/// Reads the response of a finished run, in or outside of a transaction.
-pub(super) async fn read_response(
-    db: &Client,
-    shared: &Shared,
-    id: RunId,
-) -> Result<Option<StoredResponse>, LinkError> {
-    let sql = "SELECT head, body, len FROM raincheck.body WHERE id = $1";
-    let rows = db.query_typed(sql, &[(&row::uuid(id), Type::UUID)]).await?;
-    let Some(row) = rows.first() else {
-        return Ok(None);
-    };
-    let body: Body = pieces::body(db, shared, row, (id, RESPONSE)).await?;
-    let head: Vec<u8> = row.get("head");
-    Ok(Some(StoredResponse {
-        head: head.into(),
-        body,
-    }))
 }

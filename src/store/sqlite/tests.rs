@@ -72,6 +72,31 @@ async fn it_conforms() {
     }
 }
 
+#[tokio::test]
+async fn what_has_expired_is_removed_in_bounded_pieces() {
+    let opened = Opened::new();
+    let s = &opened.subject;
+    for _ in 0..1100 {
+        s.accept(s.new_run("app")).await;
+    }
+    for claim in s.claim("app", 2000).await {
+        s.end(claim, crate::model::run::End::Succeeded, false).await;
+    }
+    s.clock.advance(conformance::RETENTION);
+    let mut pieces = Vec::new();
+    loop {
+        let piece = s.store.tidy().await.unwrap();
+        pieces.push(piece.runs);
+        if !piece.more {
+            break;
+        }
+    }
+    assert!(pieces.len() > 1);
+    assert_eq!(pieces.iter().sum::<u64>(), 1100);
+    s.clock.advance(conformance::RETENTION);
+    assert!(s.store.tidy().await.unwrap().tombstones > 0);
+}
+
 #[test]
 fn the_law_holds_whatever_is_done() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
