@@ -1,14 +1,15 @@
 //! The store of several replicas beside the embedded one: durable 202s, and what a whole run costs the database.
 //!
-//! `cargo bench --bench figures -- cluster`. PostgreSQL has to be installed; it runs on the same machine.
+//! `cargo bench --bench figures -- cluster | cluster_runs`. PostgreSQL has to be installed; it runs on the same machine.
 
 use std::{process::Command, time::Duration};
 
-use crate::{accept, peer, postgres::Cluster, process, proxies};
+use crate::{accept, peer, postgres::Cluster, process, proxies, runs};
 
 const DAY: Duration = Duration::from_secs(86400);
 const ROUNDS: usize = 5;
 const DATABASE: &str = "bench";
+const STATISTICS: Duration = Duration::from_secs(2);
 
 /// Prints the figures.
 pub(crate) async fn compare() {
@@ -49,6 +50,47 @@ pub(crate) async fn compare() {
     println!(
         "median × {:.2} (goal ≥ 0.4), load {}",
         ratios[ROUNDS / 2],
+        process::machine_load()
+    );
+}
+
+/// Prints what whole runs, a webhook each, cost the database.
+pub(crate) async fn whole() {
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let url = cluster.database(DATABASE);
+    let (application, sink) = (peer::start(None).await, peer::start(None).await);
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let proxy = proxies::on_postgres(&application.address, folder.path(), &url, "").await;
+    let run = runs::request_with_webhook(&sink.address);
+    runs::whole(&proxy, &run, &sink).await;
+    let live = || {
+        let sql = "SELECT n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_user_tables WHERE relname = 'live'";
+        let number = cluster.ask(DATABASE, sql);
+        number.parse::<f64>().unwrap_or_default()
+    };
+    let (mut cpus, mut changes) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        // Statistics come a second late.
+        tokio::time::sleep(STATISTICS).await;
+        let (before, changed) = (cpu(), live());
+        let (rate, _, count, _) = runs::whole(&proxy, &run, &sink).await;
+        let used = (cpu() - before).as_secs_f64() * 1e6 / count as f64;
+        tokio::time::sleep(STATISTICS).await;
+        let rows = (live() - changed) / count as f64;
+        println!(
+            "whole runs: {rate:6.0}/s   database CPU {used:5.0} µs, row changes in `live` {rows:.2} each"
+        );
+        cpus.push(used);
+        changes.push(rows);
+    }
+    cpus.sort_by(f64::total_cmp);
+    changes.sort_by(f64::total_cmp);
+    println!(
+        "medians: database CPU {:.0} µs (goal ≤ 120), row changes {:.2} (goal ≤ 3), load {}",
+        cpus[ROUNDS / 2],
+        changes[ROUNDS / 2],
         process::machine_load()
     );
 }

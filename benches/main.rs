@@ -47,6 +47,7 @@ fn main() {
         ["memory", file] => accept::serve(file),
         ["accept"] => run(accept::compare()),
         ["cluster"] => run(cluster::compare()),
+        ["cluster_runs"] => run(cluster::whole()),
         ["conversion"] => run(conversion::compare()),
         ["dashboard"] => run(dashboard::measure()),
         ["deliveries"] => run(deliveries::compare()),
@@ -57,7 +58,7 @@ fn main() {
         ["trigger"] => trigger::measure(),
         ["waiting"] => run(waiting::measure()),
         _ => eprintln!(
-            "say which: cargo bench --bench figures -- accept | cluster | conversion | dashboard | deliveries | full_store | \
+            "say which: cargo bench --bench figures -- accept | cluster | cluster_runs | conversion | dashboard | deliveries | full_store | \
              pass_through | resident | runs | trigger | waiting"
         ),
     }

@@ -21,10 +21,7 @@ pub(crate) async fn compare() {
     let bare = proxies::bare(&application.address).await;
     let ours = proxies::raincheck(&application.address, folder.path(), "").await;
     let plain = request("/work");
-    let run = request(&format!(
-        "/work?async=true&webhookEndpoint=http%3A%2F%2F{}%2Fhook",
-        sink.address.replace(':', "%3A")
-    ));
+    let run = request_with_webhook(&sink.address);
     println!(
         "whole runs, 256-byte bodies, {CONNECTIONS} connections, load {}",
         process::machine_load()
@@ -55,13 +52,25 @@ pub(crate) async fn compare() {
     );
 }
 
+/// A request for a run that is told to this sink.
+pub(crate) fn request_with_webhook(sink: &str) -> Vec<u8> {
+    request(&format!(
+        "/work?async=true&webhookEndpoint=http%3A%2F%2F{}%2Fhook",
+        sink.replace(':', "%3A")
+    ))
+}
+
 fn request(target: &str) -> Vec<u8> {
     let body = "x".repeat(256);
     format!("POST {target} HTTP/1.1\r\nHost: app.example\r\nContent-Type: text/plain\r\nContent-Length: 256\r\n\r\n{body}").into_bytes()
 }
 
 /// One round of runs: completed runs per second, CPU µs per run, how many, and the 99th percentile of the 202's latency.
-async fn whole(ours: &proxies::Proxy, run: &[u8], sink: &peer::Peer) -> (f64, f64, u64, Duration) {
+pub(crate) async fn whole(
+    ours: &proxies::Proxy,
+    run: &[u8],
+    sink: &peer::Peer,
+) -> (f64, f64, u64, Duration) {
     let told_before = sink.answered.load(Ordering::Relaxed);
     let (before, started) = (ours.process.cpu(), Instant::now());
     let measured = load::load(&ours.address, run, 202, CONNECTIONS, ROUND).await;

@@ -9,11 +9,12 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
-    task::Poll,
+    task::{Poll, ready},
     time::Duration,
 };
 
 use async_trait::async_trait;
+use futures::future::{BoxFuture, join_all};
 use parking_lot::Mutex;
 use tokio::{
     sync::{mpsc, oneshot},
@@ -395,24 +396,10 @@ async fn apply(
 }
 
 async fn carry_out(tx: &Tx<'_>, batch: &mut [Box<dyn Job>], begin: Begin<'_>) -> Result<(), Ended> {
-    let mut applying = pin!(futures::future::join_all(
-        batch.iter_mut().map(|job| job.apply(tx))
-    ));
-    let applied = loop {
-        let step = poll_fn(|cx| match applying.as_mut().poll(cx) {
-            Poll::Ready(applied) => Poll::Ready(Some(applied)),
-            Poll::Pending if !tx.writes.lock().is_empty() => Poll::Ready(None),
-            Poll::Pending => Poll::Pending,
-        });
-        match step.await {
-            Some(applied) => break applied,
-            // All have gone as far as they can without their writes.
-            None => write::all(tx)
-                .await
-                .map_err(|error| classified(tx.db, error))?,
-        }
-    };
-    for one in applied {
+    for one in applied(tx, batch)
+        .await
+        .map_err(|error| classified(tx.db, error))?
+    {
         one.map_err(|error| classified(tx.db, error))?;
     }
     let inserted = insert::all(tx).await;
@@ -423,6 +410,34 @@ async fn carry_out(tx: &Tx<'_>, batch: &mut [Box<dyn Job>], begin: Begin<'_>) ->
     begin.is_committing.store(true, Ordering::Relaxed);
     let committed = tx.db.batch_execute("COMMIT").await;
     committed.map_err(|error| Ended::Lost(error.into()))
+}
+
+/// Applies all verbs, and makes their writes whenever they have gone as far as they can without them. Both go on at the
+/// same time: an answer that nobody takes holds up those behind it.
+async fn applied(
+    tx: &Tx<'_>,
+    batch: &mut [Box<dyn Job>],
+) -> Result<Vec<Result<(), LinkError>>, LinkError> {
+    let mut applying = pin!(join_all(batch.iter_mut().map(|job| job.apply(tx))));
+    let mut writing: Option<BoxFuture<'_, Result<(), LinkError>>> = None;
+    poll_fn(|cx| {
+        loop {
+            if let Poll::Ready(applied) = applying.as_mut().poll(cx) {
+                return Poll::Ready(Ok(applied));
+            }
+            if writing.is_none() && !tx.writes.lock().is_empty() {
+                writing = Some(Box::pin(write::all(tx)));
+            }
+            match &mut writing {
+                None => return Poll::Pending,
+                Some(under_way) => {
+                    ready!(under_way.as_mut().poll(cx))?;
+                    writing = None;
+                }
+            }
+        }
+    })
+    .await
 }
 
 /// Writes what changed in the books.
@@ -439,9 +454,7 @@ async fn flush(tx: &Tx<'_>, part: i32) -> Result<(), LinkError> {
     if kinds.is_empty() {
         return Ok(());
     }
-    let sql = "INSERT INTO raincheck.tally(owner, part, kind, route, state, n)
-         SELECT $1, $2, * FROM unnest($3::smallint[], $4::text[], $5::text[], $6::bigint[])
-         ON CONFLICT (owner, part, kind, route, state) DO UPDATE SET n = tally.n + excluded.n";
+    let sql = "SELECT raincheck.count_1($1, $2, $3, $4, $5, $6)";
     tx.execute(
         sql,
         &[

@@ -1,4 +1,4 @@
-//! New runs: all of a batch in one statement.
+//! New runs: all of a batch in one statement (the function `accept` of the database).
 
 use std::collections::HashSet;
 
@@ -46,82 +46,41 @@ pub(super) async fn all(tx: &Tx<'_>) -> Result<(), LinkError> {
     }
     let rows = || new.iter();
     let runs = || new.iter().map(|it| &it.to);
-    let arrays = Arrays::default()
-        .with("id", Type::UUID_ARRAY, runs().map(|to| to.id))
-        .with("state", Type::TEXT_ARRAY, runs().map(|to| to.state))
+    // One whose commit was not heard of may be over by now.
+    let arrays = Arrays::after((Box::new(tx.is_again), Type::BOOL))
+        .with(Type::UUID_ARRAY, runs().map(|to| to.id))
+        .with(Type::TEXT_ARRAY, runs().map(|to| to.state))
+        .with(Type::TEXT_ARRAY, rows().map(|it| &it.run.policy.route))
+        .with(Type::TEXT_ARRAY, rows().map(|it| &it.run.facts.name))
+        .with(Type::TEXT_ARRAY, rows().map(|it| &it.run.facts.dialect))
+        .with(Type::INT8_ARRAY, runs().map(|to| to.accepted))
+        .with(Type::INT8_ARRAY, runs().map(|to| to.started))
+        .with(Type::INT8_ARRAY, runs().map(|to| to.due))
+        .with(Type::INT8_ARRAY, runs().map(|to| to.expires))
+        .with(Type::INT4_ARRAY, runs().map(|to| to.attempts))
+        .with(Type::INT8_ARRAY, rows().map(|it| it.owner))
+        .with(Type::TEXT_ARRAY, rows().map(|it| row::fixed(&it.run)))
+        .with(Type::TEXT_ARRAY, runs().map(|to| &to.doc))
+        .with(Type::BYTEA_ARRAY, rows().map(Insert::secret))
+        .with(Type::BYTEA_ARRAY, rows().map(|it| &it.request.head[..]))
         .with(
-            "route",
-            Type::TEXT_ARRAY,
-            rows().map(|it| &it.run.policy.route),
-        )
-        .with(
-            "name",
-            Type::TEXT_ARRAY,
-            rows().map(|it| &it.run.facts.name),
-        )
-        .with(
-            "dialect",
-            Type::TEXT_ARRAY,
-            rows().map(|it| &it.run.facts.dialect),
-        )
-        .with("accepted", Type::INT8_ARRAY, runs().map(|to| to.accepted))
-        .with("started", Type::INT8_ARRAY, runs().map(|to| to.started))
-        .with("due", Type::INT8_ARRAY, runs().map(|to| to.due))
-        .with("expires", Type::INT8_ARRAY, runs().map(|to| to.expires))
-        .with("attempts", Type::INT4_ARRAY, runs().map(|to| to.attempts))
-        .with("owner", Type::INT8_ARRAY, rows().map(|it| it.owner))
-        .with(
-            "fixed",
-            Type::TEXT_ARRAY,
-            rows().map(|it| row::fixed(&it.run)),
-        )
-        .with("doc", Type::TEXT_ARRAY, runs().map(|to| &to.doc))
-        .with("secret", Type::BYTEA_ARRAY, rows().map(Insert::secret))
-        .with(
-            "head",
-            Type::BYTEA_ARRAY,
-            rows().map(|it| &it.request.head[..]),
-        )
-        .with(
-            "body",
             Type::BYTEA_ARRAY,
             rows().map(|it| pieces::inline(&it.request.body)),
         )
         .with(
-            "len",
             Type::INT8_ARRAY,
             rows().map(|it| pieces::len(&it.request.body)),
         )
         .with(
-            "file",
             Type::TEXT_ARRAY,
             rows().map(|it| pieces::file(&it.request.body)),
         )
         .with(
-            "client",
             Type::TEXT_ARRAY,
             rows().map(|it| it.request.client.map(|client| client.to_string())),
         )
-        .with("tls", Type::BOOL_ARRAY, rows().map(|it| it.request.tls));
-    // One whose commit was not heard of may be over by now.
-    let unless_over = if tx.is_again {
-        "WHERE NOT EXISTS (SELECT 1 FROM raincheck.run WHERE run.id = new.id)"
-    } else {
-        ""
-    };
-    let sql = format!(
-        "WITH new AS ({}),
-         stored AS (
-           INSERT INTO raincheck.live(id, state, route, name, dialect, accepted, started, due, expires, attempts, owner,
-             fixed, doc, secret)
-           SELECT id, state, route, name, dialect, accepted, started, due, expires, attempts, owner, fixed, doc, secret
-           FROM new {unless_over} ON CONFLICT DO NOTHING RETURNING id),
-         requests AS (
-           INSERT INTO raincheck.request(id, head, body, len, file, client, tls)
-           SELECT id, head, body, len, file, client, tls FROM new JOIN stored USING (id))
-         SELECT id FROM stored",
-        arrays.rows()
-    );
+        .with(Type::BOOL_ARRAY, rows().map(|it| it.request.tls));
+    let sql = arrays.call("accept_1");
     let rows = tx.query(&sql, &arrays.params()).await?;
     let stored: HashSet<Uuid> = rows.iter().map(|row| row.get(0)).collect();
     let mut effects = tx.effects.lock();

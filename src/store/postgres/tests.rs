@@ -281,3 +281,35 @@ fn a_day_is_dropped_whole_when_all_in_it_has_expired() {
         store.close().await;
     });
 }
+
+#[test]
+fn a_long_answer_does_not_hold_up_the_writes_beside_it() {
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let url = cluster.database("beside");
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async {
+        let clock = conformance::clock();
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(&url, &folder, &clock).await;
+        let s = Subject {
+            store: store.clone(),
+            clock: clock.clone(),
+        };
+        let mut running = Vec::new();
+        for _ in 0..100 {
+            let mut new = s.new_run("app");
+            new.request.body = crate::model::exchange::Body::Inline(vec![7; 50_000].into());
+            s.accept(new).await;
+            running.push(s.accept_started(s.new_run("other")).await);
+        }
+        let ends = running
+            .into_iter()
+            .map(|claim| s.end(claim, End::Succeeded, false));
+        let (claims, ends) = tokio::join!(s.claim("app", 100), futures::future::join_all(ends));
+        assert_eq!((claims.len(), ends.len()), (100, 100));
+        assert_eq!(s.books().await.runs(RunState::Succeeded), 100);
+        store.close().await;
+    });
+}
