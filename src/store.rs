@@ -49,6 +49,12 @@ pub trait Store: Send + Sync + 'static {
         1
     }
 
+    /// Whether what was claimed under this fence is certainly still this process's, as far as that can be known without
+    /// asking anybody. False also says: it may be.
+    fn holds(&self, _fence: Fence) -> bool {
+        true
+    }
+
     /// Told after commits that left work for a worker. A notice may be lost without harm.
     fn notices(&self) -> &Notices;
 

@@ -6,7 +6,9 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use http::HeaderMap;
 use pingora::{
-    Error, Result,
+    Error,
+    ErrorType::ConnectError,
+    Result,
     cache::{
         CacheKey, CacheMeta, ForcedFreshness, HitHandler, PurgeAction, RespCacheable,
         key::HashBinary,
@@ -63,6 +65,12 @@ where
         ctx: &mut Self::CTX,
     ) -> Result<()> {
         if let Some(mark) = run_mark(session) {
+            if !mark.may_begin() {
+                // Nothing was sent: that is what an error of this kind says.
+                let mut stale = Error::explain(ConnectError, "another replica may have the run");
+                stale.set_retry(ONLY_RAINCHECK_REPEATS_RUNS);
+                return Err(stale);
+            }
             mark.contact.connected(reused);
         }
         self.0

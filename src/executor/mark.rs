@@ -9,7 +9,10 @@ use parking_lot::Mutex;
 use pingora::http::RequestHeader;
 
 use super::tee::Tee;
-use crate::model::id::RunId;
+use crate::{
+    model::id::RunId,
+    store::{Fence, Store},
+};
 
 /// What the pass of a run, or of a request that may become one ([`Contact::is_run`]), carries, so that the gate and the host's filters can tell it from a caller's.
 #[derive(Debug, Clone)]
@@ -25,6 +28,30 @@ pub struct RunMark {
     pub tls: bool,
     /// How far the attempt has come.
     pub contact: Arc<Contact>,
+    /// In whose name it runs; none if it is no run yet.
+    pub(super) held: Option<Held>,
+}
+
+/// A claim's hold on its run.
+#[derive(Clone)]
+pub(super) struct Held {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) fence: Fence,
+}
+
+impl std::fmt::Debug for Held {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Held").field(&self.fence).finish()
+    }
+}
+
+impl RunMark {
+    /// Whether a request may be sent in the name of the claim: asked just before its first byte, since the process may
+    /// have stood still since the claim was made.
+    pub(super) fn may_begin(&self) -> bool {
+        let held = self.held.as_ref();
+        held.is_none_or(|held| held.store.holds(held.fence))
+    }
 }
 
 /// How far an attempt has come, as its pass through the pipeline notes it.

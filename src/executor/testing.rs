@@ -135,6 +135,8 @@ struct Runs {
     claims: Vec<RunId>,
     cancelled: Vec<RunId>,
     failing: bool,
+    /// Claims may be another process's by now.
+    stale: bool,
 }
 
 impl FakeStore {
@@ -154,6 +156,11 @@ impl FakeStore {
             settled: Notify::new(),
             _folder: folder,
         })
+    }
+
+    /// From now on another process may have what is claimed.
+    pub(super) fn go_stale(&self) {
+        self.runs.lock().stale = true;
     }
 
     /// Queues a run, as an accept without a slot does.
@@ -209,6 +216,10 @@ impl Store for FakeStore {
 
     fn ready(&self) -> Result<(), Unwritable> {
         Ok(())
+    }
+
+    fn holds(&self, _fence: Fence) -> bool {
+        !self.runs.lock().stale
     }
 
     fn unfinished(&self, route: &str) -> u64 {

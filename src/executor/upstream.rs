@@ -22,7 +22,7 @@ use pingora::{
 };
 use tokio::sync::mpsc;
 
-use super::{Attempted, Call, Contact, Hosted, Piece, RunMark, Upstream};
+use super::{Attempted, Call, Contact, Hosted, Piece, RunMark, Upstream, mark::Held};
 use crate::{
     model::{
         exchange::{Body, INLINE_MAX, StoredResponse},
@@ -113,13 +113,17 @@ where
         Ok((ServerSession::new_subrequest(session), handle))
     }
 
-    fn mark(claim: &RunClaim, contact: &Arc<Contact>) -> RunMark {
+    fn mark(&self, claim: &RunClaim, contact: &Arc<Contact>) -> RunMark {
         RunMark {
             id: claim.run.id,
             attempt: claim.run.progress.attempts,
             route: claim.run.policy.route.clone(),
             tls: claim.request.tls,
             contact: Arc::clone(contact),
+            held: Some(Held {
+                store: Arc::clone(&self.store),
+                fence: claim.fence,
+            }),
         }
     }
 
@@ -140,7 +144,7 @@ where
         contact: &Arc<Contact>,
     ) -> Result<(Received, Option<Box<Error>>), Outcome> {
         let (session, handle) = self.session(claim).await?;
-        let context = context(Self::mark(claim, contact), !claim.request.body.is_empty());
+        let context = context(self.mark(claim, contact), !claim.request.body.is_empty());
         let pass = Arc::clone(&self.proxy).process_subrequest(Box::new(session), Box::new(context));
         let received = receive(pass, self.intake(claim, contact), handle.rx);
         // While the response is awaited, the sender of the body must live: its end means that the caller left.
@@ -257,6 +261,7 @@ where
             route: call.route,
             tls: call.tls,
             contact: Arc::clone(&contact),
+            held: None,
         };
         let context = context(mark, call.has_body);
         let (session, handle) = match session {

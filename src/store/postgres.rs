@@ -25,9 +25,11 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::{
     committer::Queue,
     days::Days,
+    lease::Lease,
     link::{Link, LinkError},
     schema::Migrated,
     shared::Shared,
+    telling::Untold,
 };
 use super::{Fence, Identity, Notices, ids::Ids, spool::Spool, sqlite::FolderLock};
 use crate::{
@@ -51,6 +53,7 @@ mod runs;
 mod schema;
 mod shared;
 mod store;
+mod telling;
 mod tidy;
 mod tx;
 mod write;
@@ -178,6 +181,7 @@ impl PostgresStore {
             })?;
         let (queue, jobs) = Queue::new();
         metrics.store_writable.set(1);
+        let lease = Lease::since_now();
         let number = registered(&link).await.map_err(failed)?;
         // Another process, in a hand-over, may have files in the same folder: its slot differs.
         let slot = (number % 8) as u8;
@@ -196,6 +200,8 @@ impl PostgresStore {
             notices: Notices::default(),
             unfinished: Default::default(),
             days: Days::default(),
+            untold: Untold::default(),
+            lease,
             replica: AtomicI64::new(number),
             alive: AtomicUsize::new(1),
             held: Mutex::default(),
@@ -221,6 +227,8 @@ impl PostgresStore {
         let (shared, queue) = (Arc::clone(&store.shared), Arc::clone(&store.queue));
         let kept = lease::keep(shared, queue, store.stop.clone());
         store.tasks.spawn_on(kept, &runtime);
+        let told = telling::keep(Arc::clone(&store.shared), store.stop.clone());
+        store.tasks.spawn_on(told, &runtime);
         Ok(store)
     }
 

@@ -247,6 +247,23 @@ async fn retry_after_is_read() {
 }
 
 #[tokio::test]
+async fn nothing_is_sent_for_a_claim_that_may_be_anothers() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let stage = stage(listener.local_addr().unwrap());
+    stage.store.go_stale();
+    let claim = get();
+    let (attempted, mut stream) = tokio::join!(stage.attempt(&claim), async {
+        let (stream, _) = listener.accept().await.unwrap();
+        stream
+    });
+    let outcome = attempted.0.outcome;
+    assert_eq!(outcome, Outcome::NotSent { other_peer: false });
+    let mut came = Vec::new();
+    stream.read_to_end(&mut came).await.unwrap();
+    assert!(came.is_empty());
+}
+
+#[tokio::test]
 async fn a_refused_connection_sent_nothing() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

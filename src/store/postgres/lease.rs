@@ -5,11 +5,15 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
     time::Duration,
 };
 
 use async_trait::async_trait;
+use rustix::time::{ClockId, clock_gettime};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tokio_postgres::types::Type;
 use tokio_util::sync::CancellationToken;
@@ -38,16 +42,47 @@ const BEAT: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_secs(1);
 /// A replica whose heart has not beaten for so long, by our own clock and while ours did, is dead.
 const DEAD: Duration = Duration::from_secs(20);
+/// So old may our last heartbeat be when an attempt begins: others wait for longer.
+const FRESH: Duration = Duration::from_secs(10);
 /// Runs that are taken over in one transaction: others get theirs in between.
 const PIECE: i64 = 200;
 /// Between looks for what is held in our name and nobody here knows of.
 const LOST: Duration = Duration::from_secs(10);
 
+/// When our last heartbeat that arrived was sent, on a clock that goes on while the machine sleeps.
+#[derive(Debug)]
+pub(super) struct Lease(AtomicI64);
+
+impl Lease {
+    /// One that was sent now.
+    pub(super) fn since_now() -> Self {
+        Self(AtomicI64::new(uptime()))
+    }
+
+    /// Whether nobody can have taken us for dead.
+    pub(super) fn is_fresh(&self) -> bool {
+        let age = uptime().saturating_sub(self.0.load(Ordering::Relaxed));
+        u128::try_from(age).is_ok_and(|age| age < FRESH.as_millis())
+    }
+
+    fn beat(&self, sent: i64) {
+        self.0.store(sent, Ordering::Relaxed);
+    }
+}
+
+/// Milliseconds since the machine's start.
+fn uptime() -> i64 {
+    let since = clock_gettime(ClockId::Boottime);
+    since.tv_sec * 1000 + since.tv_nsec / 1_000_000
+}
+
 /// Registers this process anew; what was held under the number before is for others to take over.
 pub(super) async fn register(shared: &Shared) {
     loop {
+        let sent = uptime();
         match super::registered(&shared.link).await {
             Ok(number) => {
+                shared.lease.beat(sent);
                 let before = shared.replica.swap(number, Ordering::Relaxed);
                 shared.held.lock().clear();
                 if before != 0 {
@@ -151,7 +186,7 @@ impl Others {
 
 /// Our own heartbeat, and how the hearts of all stand. A fenced one registers anew.
 async fn beat(shared: &Shared) -> Result<Vec<Replica>, LinkError> {
-    let owner = shared.owner();
+    let (owner, sent) = (shared.owner(), uptime());
     let (lives, seen) = shared
         .link
         .look(async |db| {
@@ -167,7 +202,9 @@ async fn beat(shared: &Shared) -> Result<Vec<Replica>, LinkError> {
             Ok((lives, seen.collect::<Vec<_>>()))
         })
         .await?;
-    if !lives {
+    if lives {
+        shared.lease.beat(sent);
+    } else {
         register(shared).await;
     }
     Ok(seen)
@@ -375,5 +412,22 @@ impl Verb for GiveBack {
             tx.rewrite(&before, &run, None, With::default()).await?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_is_fresh_for_less_than_others_wait() {
+        let lease = Lease::since_now();
+        assert!(lease.is_fresh());
+        let age = |age: Duration| lease.beat(uptime() - i64::try_from(age.as_millis()).unwrap());
+        age(FRESH - Duration::from_secs(1));
+        assert!(lease.is_fresh());
+        age(FRESH);
+        assert!(!lease.is_fresh());
+        assert!(FRESH + BEAT < DEAD);
     }
 }

@@ -1,10 +1,19 @@
 //! Connections to the database: where it is, TLS, and time-outs for everything.
 
-use std::{future::Future, str::FromStr, sync::Arc, time::Duration};
+use std::{
+    future::{Future, poll_fn},
+    str::FromStr,
+    sync::Arc,
+    time::Duration,
+};
 
 use parking_lot::Mutex;
-use tokio::{runtime::Handle, sync::Semaphore, time::timeout};
-use tokio_postgres::{Client, Config, config::SslMode};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, mpsc::UnboundedSender},
+    time::timeout,
+};
+use tokio_postgres::{AsyncMessage, Client, Config, Notification, config::SslMode};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::TaskTracker;
 
@@ -132,6 +141,32 @@ impl Link {
             }
         };
         self.tasks.spawn_on(served, &self.runtime);
+        Ok(client)
+    }
+
+    /// A connection that hears what was told to it, once `sql` has said to what it listens, until its client is dropped.
+    pub(super) async fn listen(
+        &self,
+        sql: &str,
+        told: UnboundedSender<Notification>,
+    ) -> Result<Client, LinkError> {
+        let connecting = self.config.connect(self.tls.clone());
+        let (client, mut connection) = timeout(CONNECT, connecting)
+            .await
+            .map_err(|_elapsed| LinkError::Silent)??;
+        let served = async move {
+            while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
+                if let AsyncMessage::Notification(notification) = message
+                    && told.send(notification).is_err()
+                {
+                    return;
+                }
+            }
+        };
+        self.tasks.spawn_on(served, &self.runtime);
+        timeout(PATIENCE, client.batch_execute(sql))
+            .await
+            .map_err(|_elapsed| LinkError::Silent)??;
         Ok(client)
     }
 

@@ -11,7 +11,7 @@ use std::{
 
 use parking_lot::{Mutex, RwLock};
 
-use super::{days::Days, link::Link};
+use super::{days::Days, lease::Lease, link::Link, telling::Untold};
 use crate::{
     metrics::Metrics,
     model::{
@@ -33,6 +33,8 @@ pub(super) struct Shared {
     pub(super) spool: Spool,
     pub(super) notices: Notices,
     pub(super) unfinished: RwLock<HashMap<String, i64>>,
+    pub(super) untold: Untold,
+    pub(super) lease: Lease,
     /// For which ids there are partitions.
     pub(super) days: Days,
     /// The number of our registration: whoever takes over from us fences it.
@@ -130,6 +132,9 @@ impl Shared {
         }
         self.notices.deliveries.push(effects.pending);
         self.notices.changes.tell(&effects.runs);
+        if self.alive.load(Ordering::Relaxed) > 1 {
+            self.untold.add(&effects.runs);
+        }
     }
 }
 

@@ -64,6 +64,10 @@ impl Store for PostgresStore {
         self.shared.alive.load(Ordering::Relaxed)
     }
 
+    fn holds(&self, fence: Fence) -> bool {
+        fence == self.shared.fence() && self.shared.lease.is_fresh()
+    }
+
     fn notices(&self) -> &Notices {
         &self.shared.notices
     }
