@@ -9,6 +9,7 @@ use crate::{accept, peer, postgres::Cluster, process, proxies, runs};
 const DAY: Duration = Duration::from_secs(86400);
 const ROUNDS: usize = 5;
 const DATABASE: &str = "bench";
+const FEW: usize = 8;
 const STATISTICS: Duration = Duration::from_secs(2);
 
 /// Prints the figures.
@@ -54,8 +55,15 @@ pub(crate) async fn compare() {
     );
 }
 
-/// Prints what whole runs, a webhook each, cost the database.
+/// Prints what whole runs, a webhook each, cost the database: at a load that it keeps up with, where a run starts when it is
+/// accepted, and at one where runs queue up.
 pub(crate) async fn whole() {
+    for connections in [FEW, runs::CONNECTIONS] {
+        whole_over(connections).await;
+    }
+}
+
+async fn whole_over(connections: usize) {
     let Some(cluster) = Cluster::start() else {
         return;
     };
@@ -64,7 +72,7 @@ pub(crate) async fn whole() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let proxy = proxies::on_postgres(&application.address, folder.path(), &url, "").await;
     let run = runs::request_with_webhook(&sink.address);
-    runs::whole(&proxy, &run, &sink).await;
+    runs::whole(&proxy, &run, &sink, connections).await;
     let live = || {
         let sql = "SELECT n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_user_tables WHERE relname = 'live'";
         let number = cluster.ask(DATABASE, sql);
@@ -75,12 +83,12 @@ pub(crate) async fn whole() {
         // Statistics come a second late.
         tokio::time::sleep(STATISTICS).await;
         let (before, changed) = (cpu(), live());
-        let (rate, _, count, _) = runs::whole(&proxy, &run, &sink).await;
+        let (rate, _, count, p99) = runs::whole(&proxy, &run, &sink, connections).await;
         let used = (cpu() - before).as_secs_f64() * 1e6 / count as f64;
         tokio::time::sleep(STATISTICS).await;
         let rows = (live() - changed) / count as f64;
         println!(
-            "whole runs: {rate:6.0}/s   database CPU {used:5.0} µs, row changes in `live` {rows:.2} each"
+            "whole runs over {connections} connections: {rate:6.0}/s (202 p99 {p99:?})   database CPU {used:5.0} µs, row changes in `live` {rows:.2} each"
         );
         cpus.push(used);
         changes.push(rows);

@@ -12,7 +12,7 @@ use crate::{load, peer, process, proxies};
 
 const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(4);
-const CONNECTIONS: usize = 64;
+pub(crate) const CONNECTIONS: usize = 64;
 
 /// Prints the figures.
 pub(crate) async fn compare() {
@@ -26,14 +26,14 @@ pub(crate) async fn compare() {
         "whole runs, 256-byte bodies, {CONNECTIONS} connections, load {}",
         process::machine_load()
     );
-    whole(&ours, &run, &sink).await;
+    whole(&ours, &run, &sink, CONNECTIONS).await;
     let (mut rates, mut cpus) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let before = bare.process.cpu();
         let three = load::load(&bare.address, &plain, 200, CONNECTIONS, ROUND).await;
         let bare_cpu = (bare.process.cpu() - before).as_secs_f64() * 3e6 / three.answered as f64;
         let bare_rate = three.rate() / 3.0;
-        let (rate, cpu, count, p99) = whole(&ours, &run, &sink).await;
+        let (rate, cpu, count, p99) = whole(&ours, &run, &sink, CONNECTIONS).await;
         println!(
             "three bare round trips {bare_cpu:6.1} µs at {bare_rate:6.0}/s   a run {cpu:6.1} µs at {rate:6.0}/s ({count}, 202 p99 {p99:?})   rate × {:.2}, CPU × {:.2}",
             rate / bare_rate,
@@ -70,10 +70,11 @@ pub(crate) async fn whole(
     ours: &proxies::Proxy,
     run: &[u8],
     sink: &peer::Peer,
+    connections: usize,
 ) -> (f64, f64, u64, Duration) {
     let told_before = sink.answered.load(Ordering::Relaxed);
     let (before, started) = (ours.process.cpu(), Instant::now());
-    let measured = load::load(&ours.address, run, 202, CONNECTIONS, ROUND).await;
+    let measured = load::load(&ours.address, run, 202, connections, ROUND).await;
     assert_eq!(measured.failed, 0, "every request is answered 202");
     let deadline = Instant::now() + Duration::from_secs(120);
     while sink.answered.load(Ordering::Relaxed) - told_before < measured.answered {

@@ -39,6 +39,7 @@ use crate::{
 
 mod arrays;
 mod bodies;
+mod claims;
 mod committer;
 mod days;
 mod deliveries;
@@ -55,6 +56,7 @@ mod shared;
 mod store;
 mod telling;
 mod tidy;
+mod tls;
 mod tx;
 mod write;
 
@@ -110,6 +112,14 @@ pub enum OpenError {
         /// Ours.
         known: i32,
     },
+    /// The server lacks what we need.
+    #[error("{place} is PostgreSQL {version}; Raincheck needs 14 or later: upgrade the server")]
+    Old {
+        /// Database and host.
+        place: String,
+        /// The server's version.
+        version: String,
+    },
     /// The folder for bodies on their way cannot be used.
     #[error(
         "{path} cannot be used: {source}; see to its owner, mode and free space, or set store.path"
@@ -160,6 +170,7 @@ impl PostgresStore {
         let place = link.place();
         let failed = |error: LinkError| refused(place.clone(), &error);
         let client = link.connect().await.map_err(failed)?;
+        refuse_old(&client, &place).await?;
         let migrated = schema::migrate(&client).await;
         if let Migrated::Newer(found) = migrated.map_err(|error| failed(error.into()))? {
             return Err(OpenError::Newer {
@@ -220,10 +231,8 @@ impl PostgresStore {
             _folder: settings.folder,
             shared,
         });
-        for (part, jobs) in (0..).zip(jobs) {
-            let committer = committer::run(Arc::clone(&store.shared), jobs, part);
-            store.tasks.spawn_on(committer, &runtime);
-        }
+        let committer = committer::run(Arc::clone(&store.shared), jobs);
+        store.tasks.spawn_on(committer, &runtime);
         let (shared, queue) = (Arc::clone(&store.shared), Arc::clone(&store.queue));
         let kept = lease::keep(shared, queue, store.stop.clone());
         store.tasks.spawn_on(kept, &runtime);
@@ -275,6 +284,7 @@ pub async fn migrate(url: &Secret, only_look: bool) -> Result<Versions, OpenErro
     let place = link.place();
     let failed = |error: LinkError| refused(place.clone(), &error);
     let db = link.connect().await.map_err(failed)?;
+    refuse_old(&db, &place).await?;
     let found = schema::version(&db).await;
     let found = found.map_err(|error| failed(error.into()))?;
     let known = schema::VERSION;
@@ -290,6 +300,20 @@ pub async fn migrate(url: &Secret, only_look: bool) -> Result<Versions, OpenErro
         migrated.map_err(|error| failed(error.into()))?;
     }
     Ok(Versions { found, known })
+}
+
+/// Days are detached concurrently, which came with PostgreSQL 14.
+async fn refuse_old(db: &tokio_postgres::Client, place: &str) -> Result<(), OpenError> {
+    let sql = "SELECT current_setting('server_version'), current_setting('server_version_num')::int < 140000";
+    let rows = db.query_typed(sql, &[]).await;
+    let rows = rows.map_err(|error| refused(place.to_owned(), &error.into()))?;
+    match rows.first() {
+        Some(row) if row.get(1) => Err(OpenError::Old {
+            place: place.to_owned(),
+            version: row.get(0),
+        }),
+        _ => Ok(()),
+    }
 }
 
 /// A new row for this process: where it runs, for people who look.

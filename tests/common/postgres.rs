@@ -1,5 +1,6 @@
 //! A PostgreSQL of the test's own: a temporary cluster, not as root, on a free port. Include it with
 //! `#[path = "…/tests/common/postgres.rs"] mod postgres;`.
+#![allow(dead_code, reason = "not each of those who include it needs all")]
 
 use std::{
     fs,
@@ -78,16 +79,65 @@ impl Cluster {
             "{}",
             String::from_utf8_lossy(&made.stderr)
         );
-        let free = TcpListener::bind("127.0.0.1:0").expect("port");
-        let port = free.local_addr().expect("address").port();
-        drop(free);
         let mut cluster = Self {
             folder,
-            port,
+            port: free_port(),
             server: None,
         };
         cluster.go_on();
         Some(cluster)
+    }
+
+    /// A standby of it, which takes part in each commit.
+    pub(crate) fn standby(&mut self) -> Self {
+        let folder = tempfile::tempdir().expect("folder");
+        self.own(folder.path());
+        let programs = programs().expect("they were there");
+        let copied = command(&programs.join("pg_basebackup"))
+            .args(["-h", "127.0.0.1", "-U", "raincheck", "-R", "-X", "stream"])
+            .args(["-c", "fast", "-p", &self.port.to_string(), "-D"])
+            .arg(folder.path().join("data"))
+            .current_dir(folder.path())
+            .output()
+            .expect("pg_basebackup");
+        let said = String::from_utf8_lossy(&copied.stderr);
+        assert!(copied.status.success(), "{said}");
+        let mut standby = Self {
+            folder,
+            port: free_port(),
+            server: None,
+        };
+        standby.go_on();
+        self.configure("synchronous_standby_names = '*'");
+        standby
+    }
+
+    /// Makes a standby the primary.
+    pub(crate) fn promote(&self) {
+        self.ask("postgres", "SELECT pg_promote()");
+    }
+
+    /// Adds a setting, and restarts.
+    pub(crate) fn configure(&mut self, setting: &str) {
+        let file = self.folder.path().join("data/postgresql.conf");
+        let text = fs::read_to_string(&file).expect("settings");
+        fs::write(&file, format!("{text}\n{setting}\n")).expect("settings");
+        self.kill();
+        self.go_on();
+    }
+
+    /// Puts a file into the server's folder, which it alone may read.
+    pub(crate) fn keep(&self, name: &str, text: &str) {
+        use std::os::unix::fs::PermissionsExt;
+        let file = self.folder.path().join("data").join(name);
+        fs::write(&file, text).expect("file");
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).expect("mode");
+        self.own(&file);
+    }
+
+    /// Gives a folder or file to the user that the server runs as.
+    pub(crate) fn own(&self, path: &Path) {
+        let _ = Command::new("chown").arg("postgres:").arg(path).status();
     }
 
     /// Starts the server, or starts it again after [`Cluster::kill`].
@@ -168,6 +218,11 @@ impl Cluster {
             "{}",
             String::from_utf8_lossy(&made.stderr)
         );
+        self.url(name)
+    }
+
+    /// The URL of a database.
+    pub(crate) fn url(&self, name: &str) -> String {
         format!("postgres://raincheck@127.0.0.1:{}/{name}", self.port())
     }
 
@@ -188,6 +243,72 @@ impl Cluster {
             .expect("psql");
         String::from_utf8_lossy(&asked.stdout).trim().to_owned()
     }
+}
+
+/// A PgBouncer in transaction mode, with fewer connections than a replica takes.
+pub(crate) struct Bouncer {
+    _folder: TempDir,
+    port: u16,
+    process: Child,
+}
+
+impl Bouncer {
+    /// Between callers and the databases of `cluster`; none, and a word about it, if it is not installed here.
+    #[expect(clippy::print_stderr, reason = "a test that is skipped says so")]
+    pub(crate) fn start(cluster: &Cluster) -> Option<Self> {
+        let program = Path::new("/usr/sbin/pgbouncer");
+        if !program.exists() {
+            eprintln!("skipped: PgBouncer is not installed (Debian: pgbouncer)");
+            return None;
+        }
+        let folder = tempfile::tempdir().expect("folder");
+        cluster.own(folder.path());
+        let (port, behind) = (free_port(), cluster.port);
+        let settings = format!(
+            "[databases]\n* = host=127.0.0.1 port={behind} user=raincheck\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
+             listen_port = {port}\nauth_type = any\npool_mode = transaction\ndefault_pool_size = 3\nunix_socket_dir =\n"
+        );
+        let file = folder.path().join("pgbouncer.ini");
+        fs::write(&file, settings).expect("settings");
+        cluster.own(&file);
+        let bouncer = Self {
+            process: command(program)
+                .arg("-q")
+                .arg(&file)
+                .current_dir(folder.path())
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .expect("pgbouncer"),
+            _folder: folder,
+            port,
+        };
+        for _ in 0..600 {
+            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                return Some(bouncer);
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("PgBouncer did not start");
+    }
+
+    /// The URL of a database through it.
+    pub(crate) fn url(&self, name: &str) -> String {
+        format!("postgres://raincheck@127.0.0.1:{}/{name}", self.port)
+    }
+}
+
+impl Drop for Bouncer {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    let free = TcpListener::bind("127.0.0.1:0").expect("port");
+    free.local_addr().expect("address").port()
 }
 
 impl Drop for Cluster {

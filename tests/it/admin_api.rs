@@ -163,6 +163,32 @@ fn the_token_or_a_session_opens_it_and_wrong_ones_do_not() {
 }
 
 #[test]
+fn events_tell_which_runs_leave_a_list_that_was_read_before() {
+    let gate = Gate::shut();
+    let open = gate.clone();
+    let upstream = Server::new(move |seen, answer| {
+        open.wait();
+        answer.ok(&seen.body)
+    });
+    let proxy = Setup::new(&upstream).start();
+    let run = proxy.run(&Ask::get("/?async=true"));
+    upstream.wait_for(1);
+    let listed = proxy.admin_get("/api/v1/runs?state=running").json();
+    assert_eq!(listed["runs"][0]["run_id"], run.id);
+    let mut events = Wire::to(proxy.admin());
+    let ask = Ask::get("/api/v1/events?state=running");
+    events.send(ask.bytes(&proxy.admin().to_string()));
+    events.head();
+    gate.open();
+    let mut text = String::new();
+    eventually("the event", || {
+        text.push(char::from(events.bytes(1)[0]));
+        let gone = format!("event: gone\ndata: {{\"run_id\":\"{}\"}}\n\n", run.id);
+        text.ends_with(&gone).then_some(())
+    });
+}
+
+#[test]
 fn events_tell_of_runs_as_they_happen_and_hold_up_no_stop() {
     let upstream = Server::fixed(200, "");
     let mut proxy = Setup::new(&upstream).start();

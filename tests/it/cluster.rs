@@ -20,9 +20,11 @@ use crate::harness::{
 mod postgres;
 
 mod moving;
+mod network;
+mod servers;
 mod trouble;
 
-use postgres::Cluster;
+use postgres::{Bouncer, Cluster};
 
 const DATABASE: &str = "raincheck";
 
@@ -41,15 +43,13 @@ fn replicas(application: &Server) -> Option<Replicas> {
 fn replicas_with(setup: impl Fn() -> Setup) -> Option<Replicas> {
     let database = Cluster::start()?;
     let url = database.database(DATABASE);
-    let all = (0..3)
-        .map(|_| {
-            setup()
-                .set("store.kind", "postgres")
-                .set("store.url", url.as_str())
-                .start()
-        })
-        .collect();
+    let all = (0..3).map(|_| on(&url, setup()).start()).collect();
     Some(Replicas { all, database })
+}
+
+/// With its runs in this database.
+fn on(url: &str, setup: Setup) -> Setup {
+    setup.set("store.kind", "postgres").set("store.url", url)
 }
 
 /// A record, as this replica tells it.
@@ -97,7 +97,10 @@ fn every_replica_answers_for_every_run() {
     eventually("the end of the attempt", || {
         (all[0].metric("raincheck_runs_running", &[]) == 0.0).then_some(())
     });
-    // One who waits at another replica is told.
+    // One who waits at another replica is told, and one who watches all.
+    let mut events = Wire::to(all[2].admin());
+    events.send(Ask::get("/api/v1/events").bytes(&all[2].admin().to_string()));
+    events.head();
     let waited = all[0].run(&Ask::get("/held?async=true"));
     let look = format!("{}&wait=30", waited.location);
     thread::scope(|scope| {
@@ -105,6 +108,12 @@ fn every_replica_answers_for_every_run() {
         upstream.wait_for(3);
         gate.open();
         assert_eq!(told.join().expect("answer")["state"], "succeeded");
+    });
+    let mut text = String::new();
+    eventually("an event", || {
+        text.push(char::from(events.bytes(1)[0]));
+        let whole = text.ends_with("\n\n") && text.contains(&waited.id);
+        (whole && text.contains("\"state\":\"succeeded\"")).then_some(())
     });
 }
 
@@ -148,13 +157,15 @@ fn load(
         let mut accepted = Vec::new();
         let mut number = 0;
         while !over.load(Ordering::Relaxed) {
-            for wire in &mut wires {
+            for (wire, address) in wires.iter_mut().zip(addresses) {
                 number += 1;
                 let body = format!("{number}");
                 let ask = Ask::post(format!("/?async=true&webhookEndpoint={url}"), &body);
                 wire.send(ask.bytes("a"));
                 if wire.reply().status == 202 {
                     accepted.push(body);
+                } else {
+                    *wire = Wire::to(address);
                 }
             }
             thread::sleep(Duration::from_millis(20));

@@ -1,37 +1,8 @@
 //! A full disk: runs are refused with 503, the rest goes on, and what was promised is kept.
 
-use std::{fs, io::Write, path::Path, process::Command};
+use std::fs;
 
-use crate::harness::{Ask, Gate, Server, Setup, eventually};
-
-/// A small tmpfs, unmounted when dropped.
-struct Small<'a>(&'a Path);
-
-impl<'a> Small<'a> {
-    /// None where this machine does not allow mounting.
-    fn mount(at: &'a Path, size: &str) -> Option<Self> {
-        fs::create_dir_all(at).expect("folder");
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", &format!("size={size}"), "tmpfs"])
-            .arg(at)
-            .output()
-            .is_ok_and(|output| output.status.success());
-        mounted.then_some(Self(at))
-    }
-}
-
-impl Drop for Small<'_> {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0).status();
-    }
-}
-
-fn fill(folder: &Path) {
-    let mut file = fs::File::create(folder.join("ballast")).expect("create");
-    for size in [65_536, 4096, 1] {
-        while file.write_all(&vec![0; size]).is_ok() {}
-    }
-}
+use crate::harness::{Ask, Gate, Server, Setup, SmallDisk, eventually, fill};
 
 #[test]
 #[expect(
@@ -49,7 +20,7 @@ fn a_full_disk_refuses_runs_and_nothing_else() {
     });
     let folder = tempfile::tempdir().expect("folder");
     let at = folder.path().join("disk");
-    let Some(_disk) = Small::mount(&at, "16m") else {
+    let Some(_disk) = SmallDisk::mount(&at, "16m") else {
         eprintln!("skipped: a tmpfs cannot be mounted here (needs root)");
         return;
     };

@@ -2,6 +2,7 @@
 
 mod books;
 mod command;
+mod disk;
 mod gate;
 mod process;
 mod server;
@@ -11,6 +12,7 @@ mod wire;
 
 pub(crate) use books::{assert_balanced, lines};
 pub(crate) use command::{OnTerminal, Told, command, tell, told};
+pub(crate) use disk::{SmallDisk, fill};
 pub(crate) use gate::{Gate, eventually};
 pub(crate) use process::{PROGRAM, Raincheck, RunHandle, Setup, free_port, try_get};
 pub(crate) use server::{Answer, Seen, Server};

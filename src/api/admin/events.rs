@@ -30,6 +30,7 @@ use crate::{
         id::RunId,
         problem::{Code, Problem},
         run::{Run, RunState},
+        time::Timestamp,
     },
     store::{AllChanges, Found},
 };
@@ -52,8 +53,8 @@ const REMEMBERED: usize = 10_000;
 const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// The changes of runs from now on, as server-sent events: `run` with the record of one that meets all conditions and
-/// whose state, attempts or delivery changed, `gone` with the `run_id` of one that was told and meets them no longer,
-/// `missed` with the number of changes (`missed`) that came faster than they were read: list the runs again then.
+/// whose state, attempts or delivery changed, `gone` with the `run_id` of one that meets them no longer (also if it was not
+/// told, but accepted before: it may be in a list that was read before), `missed` with the number of changes (`missed`) that came faster than they were read: list the runs again then.
 #[utoipa::path(get, path = "/api/v1/events", operation_id = "watch_runs", tag = "runs", params(describe::OfEvents),
     responses((status = 200, description = "Events without end.", content_type = "text/event-stream", body = String)))]
 pub(super) async fn events(State(shared): State<Arc<Shared>>, request: Parts) -> Answer {
@@ -65,9 +66,10 @@ pub(super) async fn events(State(shared): State<Arc<Shared>>, request: Parts) ->
     };
     let listener = Listener {
         changes: shared.store.notices().changes.all(),
-        shared,
         filter: given.filter(),
         told: HashMap::new(),
+        since: shared.clock.now(),
+        shared,
         paced: Instant::now(),
         _place: place,
     };
@@ -91,7 +93,10 @@ struct Listener {
     changes: AllChanges,
     /// None if no run can be what is asked for.
     filter: Option<Filter>,
-    told: HashMap<RunId, Look>,
+    /// What was told last of a run; none of one that is gone.
+    told: HashMap<RunId, Option<Look>>,
+    /// Who asks may know of runs from before.
+    since: Timestamp,
     /// Not before then is the next piece looked up.
     paced: Instant,
     _place: OwnedSemaphorePermit,
@@ -155,17 +160,25 @@ impl Listener {
         let Ok(Found::Run(mut run)) = self.shared.store.find(id).await else {
             return;
         };
+        if self.told.len() >= REMEMBERED {
+            self.told = HashMap::new();
+            self.since = self.shared.clock.now();
+        }
         let wanted = self.filter.as_ref();
         if wanted.is_some_and(|filter| filter.takes(&run)) {
-            if self.told.len() >= REMEMBERED {
-                self.told = HashMap::new();
-            }
-            let look = Look::at(&run);
+            let look = Some(Look::at(&run));
             if self.told.insert(id, look) != Some(look) {
                 self.shared.reschedule(&mut run);
                 write(text, "run", &run.record());
             }
-        } else if self.told.remove(&id).is_some() {
+            return;
+        }
+        let is_known = match self.told.get(&id) {
+            Some(told) => told.is_some(),
+            None => run.accepted_at <= self.since,
+        };
+        if is_known {
+            self.told.insert(id, None);
             let run_id = id.to_string();
             write(text, "gone", &Gone { run_id });
         }

@@ -1,8 +1,10 @@
-//! Reading what was sent and what came, in or outside of a transaction. Long bodies are brought into files here.
+//! Reading what was sent and what came: outside of transactions, since long bodies take long. They are brought into files
+//! here.
 
 use std::collections::HashMap;
 
-use tokio_postgres::{Client, types::Type};
+use futures::{StreamExt, TryStreamExt, stream};
+use tokio_postgres::{Row, types::Type};
 
 use super::{
     link::LinkError,
@@ -11,46 +13,69 @@ use super::{
     shared::Shared,
 };
 use crate::model::{
-    exchange::{StoredRequest, StoredResponse},
+    exchange::{Body, StoredRequest, StoredResponse},
     id::RunId,
 };
 
-/// Unfinished runs' requests, their secrets included.
+/// Bodies that are brought at the same time, so that others may look meanwhile.
+const AT_ONCE: usize = 2;
+
+/// Unfinished runs' requests, their secrets included. One that is damaged is left out.
 pub(super) async fn requests(
-    db: &Client,
     shared: &Shared,
     ids: &[RunId],
 ) -> Result<HashMap<RunId, StoredRequest>, LinkError> {
-    let ids: Vec<_> = ids.iter().map(|id| row::uuid(*id)).collect();
     let sql = "SELECT id, head, body, len, file, client, tls, secret
          FROM raincheck.request JOIN raincheck.live USING (id)
          WHERE id = ANY($1) AND state IN ('queued', 'running')";
-    let params: [Param<'_>; 1] = [(&ids, Type::UUID_ARRAY)];
-    let mut requests = HashMap::with_capacity(ids.len());
-    for found in db.query_typed(sql, &params).await? {
-        let id = row::id(found.get("id"));
-        let body = pieces::body(db, shared, &found, (id, Of::Request)).await?;
-        requests.insert(id, row::request(&found, body));
-    }
-    Ok(requests)
+    all(shared, sql, (ids, Of::Request), row::request).await
 }
 
-/// Finished runs' responses.
+/// Finished runs' responses. One that is damaged is left out.
 pub(super) async fn responses(
-    db: &Client,
     shared: &Shared,
     ids: &[RunId],
 ) -> Result<HashMap<RunId, StoredResponse>, LinkError> {
-    let ids: Vec<_> = ids.iter().map(|id| row::uuid(*id)).collect();
     let sql = "SELECT id, head, body, len, file FROM raincheck.response WHERE id = ANY($1)";
-    let params: [Param<'_>; 1] = [(&ids, Type::UUID_ARRAY)];
-    let mut responses = HashMap::with_capacity(ids.len());
-    for found in db.query_typed(sql, &params).await? {
-        let id = row::id(found.get("id"));
-        let body = pieces::body(db, shared, &found, (id, Of::Response)).await?;
-        let head: Vec<u8> = found.get("head");
-        let head = head.into();
-        responses.insert(id, StoredResponse { head, body });
+    all(shared, sql, (ids, Of::Response), |row, body| {
+        StoredResponse {
+            head: row.get::<_, Vec<u8>>("head").into(),
+            body,
+        }
+    })
+    .await
+}
+
+async fn all<T>(
+    shared: &Shared,
+    sql: &str,
+    (ids, of): (&[RunId], Of),
+    read: impl Fn(&Row, Body) -> T,
+) -> Result<HashMap<RunId, T>, LinkError> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
     }
-    Ok(responses)
+    let ids: Vec<_> = ids.iter().map(|id| row::uuid(*id)).collect();
+    let params: [Param<'_>; 1] = [(&ids, Type::UUID_ARRAY)];
+    let found = shared
+        .link
+        .look(async |db| Ok(db.query_typed(sql, &params).await?))
+        .await?;
+    let read = &read;
+    let brought = stream::iter(found).map(|row| async move {
+        let id = row::id(row.get("id"));
+        match pieces::body(shared, &row, (id, of)).await {
+            Ok(body) => Ok(Some((id, read(&row, body)))),
+            Err(LinkError::Spool(error)) => {
+                tracing::error!(run_id = %id, %error, "a body cannot be read");
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    });
+    let brought = brought.buffer_unordered(AT_ONCE);
+    brought
+        .try_filter_map(|it| async move { Ok(it) })
+        .try_collect()
+        .await
 }

@@ -1,5 +1,5 @@
-//! Commits in batches: what waits while a commit is under way goes into the next one. Each committer has a connection of
-//! its own; a run's changes always meet the same one.
+//! Commits in batches: what waits while a commit is under way goes into the next one. One committer, with a connection of
+//! its own: two make smaller batches, and most of what a commit costs the database is its statements.
 
 use std::{
     collections::HashSet,
@@ -31,8 +31,6 @@ use super::{
 };
 use crate::{metrics::seconds, model::id::RunId, store::Unwritable};
 
-/// Committers, each with a connection.
-pub(super) const COMMITTERS: usize = 2;
 /// Changes in one commit, and changes that may wait for one committer.
 const BATCH: usize = 256;
 const WAITING: usize = 4096;
@@ -107,10 +105,10 @@ impl<V: Verb> Job for Asked<V> {
     }
 }
 
-/// The way to the committers.
+/// The way to the committer.
 pub(super) struct Queue {
     /// None once it is closed.
-    senders: Mutex<Option<Vec<Sender>>>,
+    sender: Mutex<Option<Sender>>,
 }
 
 type Sender = mpsc::Sender<Box<dyn Job>>;
@@ -119,22 +117,17 @@ type Sender = mpsc::Sender<Box<dyn Job>>;
 pub(super) struct Jobs(mpsc::Receiver<Box<dyn Job>>);
 
 impl Queue {
-    pub(super) fn new() -> (Self, Vec<Jobs>) {
-        let (senders, jobs) = (0..COMMITTERS)
-            .map(|_| {
-                let (sender, receiver) = mpsc::channel(WAITING);
-                (sender, Jobs(receiver))
-            })
-            .unzip();
-        let senders = Mutex::new(Some(senders));
-        (Self { senders }, jobs)
+    pub(super) fn new() -> (Self, Jobs) {
+        let (sender, receiver) = mpsc::channel(WAITING);
+        let sender = Mutex::new(Some(sender));
+        (Self { sender }, Jobs(receiver))
     }
 
     /// Whether there is room for another change.
     pub(super) fn room(&self) -> Result<(), Unwritable> {
-        match &*self.senders.lock() {
+        match &*self.sender.lock() {
             None => Err(Unwritable::Closed),
-            Some(all) if all.iter().any(|one| one.capacity() == 0) => Err(Unwritable::Busy),
+            Some(sender) if sender.capacity() == 0 => Err(Unwritable::Busy),
             Some(_) => Ok(()),
         }
     }
@@ -152,13 +145,8 @@ impl Queue {
             outcome: None,
             answer,
         });
-        let sender = {
-            let senders = self.senders.lock();
-            let closed = || Failure::Unwritable(Unwritable::Closed);
-            let all = senders.as_ref().ok_or_else(closed)?;
-            let place = of.map_or(0, |id| usize::from(id.as_bytes()[15]) % COMMITTERS);
-            all[place].clone()
-        };
+        let sender = self.sender.lock().clone();
+        let sender = sender.ok_or(Failure::Unwritable(Unwritable::Closed))?;
         if V::PATIENT {
             sender
                 .send(job)
@@ -177,16 +165,15 @@ impl Queue {
 
     /// Takes nothing more.
     pub(super) fn close(&self) {
-        self.senders.lock().take();
+        self.sender.lock().take();
     }
 }
 
 /// Commits until the queue is closed and empty.
-pub(super) async fn run(shared: Arc<Shared>, jobs: Jobs, part: i32) {
+pub(super) async fn run(shared: Arc<Shared>, jobs: Jobs) {
     let mut committer = Committer {
         shared,
         jobs: jobs.0,
-        part,
         client: None,
         is_unsure: false,
     };
@@ -227,7 +214,6 @@ fn put_off(batch: &mut Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
 struct Committer {
     shared: Arc<Shared>,
     jobs: mpsc::Receiver<Box<dyn Job>>,
-    part: i32,
     client: Option<Client>,
     /// Whether the connection was lost while a commit was under way: it may still hold.
     is_unsure: bool,
@@ -320,7 +306,6 @@ impl Committer {
         };
         let is_committing = AtomicBool::new(false);
         let begin = Begin {
-            part: self.part,
             is_unsure: self.is_unsure,
             is_committing: &is_committing,
         };
@@ -347,7 +332,6 @@ impl Committer {
 /// How a transaction begins.
 #[derive(Clone, Copy)]
 struct Begin<'a> {
-    part: i32,
     is_unsure: bool,
     /// Set when the commit is sent.
     is_committing: &'a AtomicBool,
@@ -404,7 +388,7 @@ async fn carry_out(tx: &Tx<'_>, batch: &mut [Box<dyn Job>], begin: Begin<'_>) ->
     }
     let inserted = insert::all(tx).await;
     inserted.map_err(|error| classified(tx.db, error))?;
-    let flushed = flush(tx, begin.part).await;
+    let flushed = flush(tx).await;
     flushed.map_err(|error| classified(tx.db, error))?;
     // If this is not heard, nobody knows: the batch is applied again, and finds what holds.
     begin.is_committing.store(true, Ordering::Relaxed);
@@ -441,7 +425,7 @@ async fn applied(
 }
 
 /// Writes what changed in the books.
-async fn flush(tx: &Tx<'_>, part: i32) -> Result<(), LinkError> {
+async fn flush(tx: &Tx<'_>) -> Result<(), LinkError> {
     let (mut kinds, mut routes, mut states, mut changes) = (vec![], vec![], vec![], vec![]);
     for ((kind, route, state), change) in &tx.effects.lock().tally {
         if *change != 0 {
@@ -454,12 +438,11 @@ async fn flush(tx: &Tx<'_>, part: i32) -> Result<(), LinkError> {
     if kinds.is_empty() {
         return Ok(());
     }
-    let sql = "SELECT raincheck.count_1($1, $2, $3, $4, $5, $6)";
+    let sql = "SELECT raincheck.count_1($1, $2, $3, $4, $5)";
     tx.execute(
         sql,
         &[
             (&tx.owner, Type::INT8),
-            (&part, Type::INT4),
             (&kinds, Type::INT2_ARRAY),
             (&routes, Type::TEXT_ARRAY),
             (&states, Type::TEXT_ARRAY),

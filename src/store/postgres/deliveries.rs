@@ -1,23 +1,22 @@
 //! The verbs of a delivery: claim, settle, release, expire, redeliver.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::{
-    bodies,
     committer::Verb,
     link::LinkError,
     reader,
-    row::{self, StoredRun},
+    row::{self, COLUMNS, StoredRun},
     shared::Shared,
     tx::{AttemptOf, Entry, Mark, Tx, With},
 };
 use crate::{
     model::{attempt::DeliveryTry, id::RunId, run::Run, secret::Secret, time::Timestamp},
-    store::{DeliveryClaim, Fence, Found, Redelivered, SettleError},
+    store::{Fence, Found, Redelivered, SettleError},
 };
 
 /// How many deliveries expire in one piece.
@@ -31,58 +30,33 @@ pub(super) struct ClaimDeliveries {
 
 #[async_trait]
 impl Verb for ClaimDeliveries {
-    type Outcome = Vec<DeliveryClaim>;
+    /// Those that are held now with the secrets of their callers, and in whose name.
+    type Outcome = (Vec<(Run, Option<Secret>)>, Fence);
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<Self::Outcome, LinkError> {
         let ids: Vec<Uuid> = self.ids.iter().map(|id| row::uuid(*id)).collect();
-        let free = tx
-            .select(
-                // Another replica may have tried one since it was scheduled here: it is not due then.
-                "live WHERE id = ANY($1) AND d_state = 'pending' AND d_due <= $2 AND owner IS NULL
-                 FOR UPDATE SKIP LOCKED",
-                &[
-                    (&ids, Type::UUID_ARRAY),
-                    (&row::millis(self.now), Type::INT8),
-                ],
-            )
-            .await?;
-        if free.is_empty() {
-            return Ok(Vec::new());
-        }
-        let runs: Vec<RunId> = free.iter().map(|stored| stored.run.id).collect();
-        runs.iter().for_each(|id| tx.take(*id));
-        let ids: Vec<Uuid> = runs.iter().map(|id| row::uuid(*id)).collect();
-        let sql = "UPDATE raincheck.live SET owner = $2 WHERE id = ANY($1) RETURNING id, secret";
-        let params: [row::Param<'_>; 2] = [(&ids, Type::UUID_ARRAY), (&tx.owner, Type::INT8)];
-        let responses = bodies::responses(tx.db, tx.shared, &runs);
-        let (held, responses) = futures::future::join(tx.query(sql, &params), responses).await;
-        let mut responses = responses?;
-        let mut secrets: HashMap<Uuid, Option<Vec<u8>>> =
-            held?.iter().map(|row| (row.get(0), row.get(1))).collect();
-        let mut claimed = Vec::with_capacity(free.len());
-        for StoredRun { run, .. } in free {
-            let secret = secrets.remove(&row::uuid(run.id)).flatten();
-            let Some(response) = responses.remove(&run.id) else {
-                continue;
-            };
-            claimed.push(DeliveryClaim {
-                response,
-                endpoint: run.facts.webhook_endpoint.clone().unwrap_or_default(),
-                secret: secret.map(Secret::new),
-                run,
-                fence: Fence {
-                    slot: 0,
-                    epoch: tx.owner.cast_unsigned(),
-                },
-            });
+        let sql = format!("SELECT {COLUMNS}, secret FROM raincheck.hold_1($1, $2, $3)");
+        let params: [row::Param<'_>; 3] = [
+            (&ids, Type::UUID_ARRAY),
+            (&row::millis(self.now), Type::INT8),
+            (&tx.owner, Type::INT8),
+        ];
+        // Another replica may have tried one since it was scheduled here: it is not due then.
+        let rows = tx.query(&sql, &params).await?;
+        let mut held = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let StoredRun { run, .. } = row::read(row)?;
+            tx.take(run.id);
+            let secret: Option<Vec<u8>> = row.get("secret");
+            held.push((run, secret.map(Secret::new)));
         }
         // In the order in which they were asked for.
-        claimed.sort_by_key(|claim| self.ids.iter().position(|id| *id == claim.run.id));
-        Ok(claimed)
+        held.sort_by_key(|(run, _)| self.ids.iter().position(|id| *id == run.id));
+        Ok((held, tx.fence()))
     }
 
-    fn unheard(&self, claimed: &Self::Outcome, shared: &Shared) {
-        shared.forget(claimed.iter().map(|claim| claim.run.id));
+    fn unheard(&self, (held, _): &Self::Outcome, shared: &Shared) {
+        shared.forget(held.iter().map(|(run, _)| run.id));
     }
 }
 

@@ -13,10 +13,13 @@ use tokio::{
     sync::{Semaphore, mpsc::UnboundedSender},
     time::timeout,
 };
-use tokio_postgres::{AsyncMessage, Client, Config, Notification, config::SslMode};
+use tokio_postgres::{
+    AsyncMessage, Client, Config, Connection, Notification, Socket, tls::MakeTlsConnect,
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::TaskTracker;
 
+use super::tls;
 use crate::model::secret::Secret;
 
 /// For a connection, its log-in included.
@@ -25,6 +28,9 @@ const CONNECT: Duration = Duration::from_secs(5);
 const SILENCE: Duration = Duration::from_secs(10);
 /// For a whole transaction, or one look.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// A connection as it is served, encrypted or not.
+type Reached = Connection<Socket, <MakeRustlsConnect as MakeTlsConnect<Socket>>::Stream>;
+
 /// Looks at a time, each on a connection of its own.
 const READERS: usize = 4;
 
@@ -81,7 +87,8 @@ impl Link {
     /// Reads the URL; nothing is connected yet.
     pub(super) fn new(url: &Secret, runtime: Handle) -> Result<Self, String> {
         let text = std::str::from_utf8(url.reveal()).map_err(|_| "it is not UTF-8".to_owned())?;
-        let mut config = Config::from_str(text).map_err(|error| {
+        let (text, roots) = tls::split(text);
+        let mut config = Config::from_str(&text).map_err(|error| {
             let cause = std::error::Error::source(&error);
             cause.map_or_else(|| error.to_string(), ToString::to_string)
         })?;
@@ -100,7 +107,7 @@ impl Link {
         if config.get_application_name().is_none() {
             config.application_name("raincheck");
         }
-        let tls = tls(config.get_ssl_mode())?;
+        let tls = tls::connector(config.get_ssl_mode(), roots.as_deref())?;
         Ok(Self {
             config,
             tls,
@@ -126,12 +133,17 @@ impl Link {
         format!("{database} on {}", hosts.join(", "))
     }
 
+    /// Tries one host after the other, if there are several.
+    async fn reach(&self) -> Result<(Client, Reached), LinkError> {
+        let hosts = u32::try_from(self.config.get_hosts().len()).unwrap_or(u32::MAX);
+        let connecting = self.config.connect(self.tls.clone());
+        let reached = timeout(CONNECT.saturating_mul(hosts), connecting).await;
+        Ok(reached.map_err(|_elapsed| LinkError::Silent)??)
+    }
+
     /// A new connection. It is served until its client is dropped.
     pub(super) async fn connect(&self) -> Result<Client, LinkError> {
-        let connecting = self.config.connect(self.tls.clone());
-        let (client, connection) = timeout(CONNECT, connecting)
-            .await
-            .map_err(|_elapsed| LinkError::Silent)??;
+        let (client, connection) = self.reach().await?;
         let served = async move {
             if let Err(error) = connection.await {
                 tracing::debug!(
@@ -150,10 +162,7 @@ impl Link {
         sql: &str,
         told: UnboundedSender<Notification>,
     ) -> Result<Client, LinkError> {
-        let connecting = self.config.connect(self.tls.clone());
-        let (client, mut connection) = timeout(CONNECT, connecting)
-            .await
-            .map_err(|_elapsed| LinkError::Silent)??;
+        let (client, mut connection) = self.reach().await?;
         let served = async move {
             while let Some(Ok(message)) = poll_fn(|cx| connection.poll_message(cx)).await {
                 if let AsyncMessage::Notification(notification) = message
@@ -201,24 +210,5 @@ impl Link {
     pub(super) fn close(&self) {
         self.permits.close();
         self.idle.lock().clear();
-    }
-}
-
-/// By the system's authorities. (`sslmode=require` verifies too: an encrypted connection to anybody is worth little.)
-fn tls(mode: SslMode) -> Result<MakeRustlsConnect, String> {
-    // Fails only if a provider is installed already, which serves as well.
-    let _installed = rustls::crypto::ring::default_provider().install_default();
-    match MakeRustlsConnect::with_native_certs() {
-        Ok((tls, _unreadable)) => Ok(tls),
-        Err(_) if mode != SslMode::Require => {
-            let none = rustls::RootCertStore::empty();
-            let config = rustls::ClientConfig::builder()
-                .with_root_certificates(none)
-                .with_no_client_auth();
-            Ok(MakeRustlsConnect::new(config))
-        }
-        Err(_) => Err(
-            "sslmode=require needs certificate authorities; install `ca-certificates`".to_owned(),
-        ),
     }
 }

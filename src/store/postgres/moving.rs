@@ -1,7 +1,10 @@
 //! Runs on their way out of this store, or into it.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
-use tokio_postgres::types::Type;
+use tokio_postgres::{Row, types::Type};
+use uuid::Uuid;
 
 use super::{
     bodies,
@@ -10,7 +13,8 @@ use super::{
     insert::{self, Insert},
     link::LinkError,
     pieces::{self, Of},
-    row::{self, Param, StoredRun},
+    row::{self, COLUMNS, Param, StoredRun},
+    shared::Shared,
     tx::{AttemptOf, Entry, Mark, Tx, With},
 };
 use crate::{
@@ -22,72 +26,102 @@ use crate::{
 };
 
 /// All that is held of some runs, the oldest first.
-pub(super) struct Export {
-    pub(super) after: Option<RunId>,
-    pub(super) limit: usize,
+pub(super) async fn export(
+    shared: &Shared,
+    after: Option<RunId>,
+    limit: usize,
+) -> Result<Vec<Moved>, LinkError> {
+    let after = after.map_or(Uuid::nil(), row::uuid);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let sql = format!("SELECT {COLUMNS} FROM raincheck.every WHERE id > $1 ORDER BY id LIMIT $2");
+    let params: [Param<'_>; 2] = [(&after, Type::UUID), (&limit, Type::INT8)];
+    let rows = shared
+        .link
+        .look(async |db| Ok(db.query_typed(&sql, &params).await?))
+        .await?;
+    let runs: Result<Vec<StoredRun>, _> = rows.iter().map(row::read).collect();
+    let runs = runs?;
+    let ids: Vec<RunId> = runs.iter().map(|stored| stored.run.id).collect();
+    let mut requests = bodies::requests(shared, &ids).await?;
+    let mut responses = bodies::responses(shared, &ids).await?;
+    let mut attempts = attempts(shared, &ids).await?;
+    let mut secrets = secrets(shared, &ids).await?;
+    let mut keys = idempotency_keys(shared, &ids).await?;
+    let moved = runs.into_iter().map(|StoredRun { run, .. }| Moved {
+        request: requests.remove(&run.id),
+        response: responses.remove(&run.id),
+        attempts: attempts.remove(&run.id).unwrap_or_default(),
+        secret: secrets.remove(&run.id),
+        key: keys.remove(&run.id),
+        run,
+    });
+    Ok(moved.collect())
 }
 
-#[async_trait]
-impl Verb for Export {
-    type Outcome = Vec<Moved>;
-
-    async fn apply(&self, tx: &Tx<'_>) -> Result<Vec<Moved>, LinkError> {
-        let after = self.after.map_or(uuid::Uuid::nil(), row::uuid);
-        let limit = i64::try_from(self.limit).unwrap_or(i64::MAX);
-        let params: [Param<'_>; 2] = [(&after, Type::UUID), (&limit, Type::INT8)];
-        let runs = tx
-            .select("every WHERE id > $1 ORDER BY id LIMIT $2", &params)
-            .await?;
-        let ids: Vec<RunId> = runs.iter().map(|stored| stored.run.id).collect();
-        let mut requests = bodies::requests(tx.db, tx.shared, &ids).await?;
-        let mut responses = bodies::responses(tx.db, tx.shared, &ids).await?;
-        let mut moved = Vec::with_capacity(runs.len());
-        for StoredRun { run, .. } in runs {
-            moved.push(Moved {
-                request: requests.remove(&run.id),
-                response: responses.remove(&run.id),
-                attempts: attempts(tx, run.id).await?,
-                secret: secret(tx, run.id).await?,
-                key: idempotency_key(tx, run.id).await?,
-                run,
-            });
-        }
-        Ok(moved)
-    }
+/// What a query of ours finds for some runs.
+async fn of(shared: &Shared, sql: &str, ids: &[RunId]) -> Result<Vec<Row>, LinkError> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| row::uuid(*id)).collect();
+    let params: [Param<'_>; 1] = [(&ids, Type::UUID_ARRAY)];
+    let found = shared
+        .link
+        .look(async |db| Ok(db.query_typed(sql, &params).await?));
+    found.await
 }
 
-async fn attempts(tx: &Tx<'_>, id: RunId) -> Result<Attempts, LinkError> {
-    let mut attempts = Attempts::default();
-    let sql = "SELECT kind, json FROM raincheck.attempt WHERE id = $1 ORDER BY kind, n";
-    for row in tx.query(sql, &[(&row::uuid(id), Type::UUID)]).await? {
-        let (kind, json): (i16, &str) = (row.get(0), row.get(1));
+async fn attempts(shared: &Shared, ids: &[RunId]) -> Result<HashMap<RunId, Attempts>, LinkError> {
+    let sql =
+        "SELECT id, kind, json FROM raincheck.attempt WHERE id = ANY($1) ORDER BY id, kind, n";
+    let mut all: HashMap<RunId, Attempts> = HashMap::new();
+    for row in of(shared, sql, ids).await? {
+        let attempts = all.entry(row::id(row.get(0))).or_default();
+        let (kind, json): (i16, &str) = (row.get(1), row.get(2));
         if kind == AttemptOf::Run as i16 {
             attempts.of_run.extend(serde_json::from_str(json));
         } else {
             attempts.of_delivery.extend(serde_json::from_str(json));
         }
     }
-    Ok(attempts)
+    Ok(all)
 }
 
-async fn secret(tx: &Tx<'_>, id: RunId) -> Result<Option<Secret>, LinkError> {
-    let sql = "SELECT secret FROM raincheck.live WHERE id = $1 AND secret IS NOT NULL
-         UNION ALL SELECT secret FROM raincheck.run WHERE id = $1 AND secret IS NOT NULL";
-    let rows = tx.query(sql, &[(&row::uuid(id), Type::UUID)]).await?;
-    let found = rows.first().map(|row| row.get::<_, Vec<u8>>(0));
-    Ok(found.map(Secret::new))
+async fn secrets(shared: &Shared, ids: &[RunId]) -> Result<HashMap<RunId, Secret>, LinkError> {
+    let sql = "SELECT id, secret FROM raincheck.live WHERE id = ANY($1) AND secret IS NOT NULL
+         UNION ALL SELECT id, secret FROM raincheck.run WHERE id = ANY($1) AND secret IS NOT NULL";
+    let rows = of(shared, sql, ids).await?.into_iter();
+    let secret = |row: Row| (row::id(row.get(0)), Secret::new(row.get::<_, Vec<u8>>(1)));
+    Ok(rows.map(secret).collect())
 }
 
-async fn idempotency_key(tx: &Tx<'_>, id: RunId) -> Result<Option<IdempotencyKey>, LinkError> {
-    let sql = "SELECT scope, fingerprint FROM raincheck.idempotency WHERE id = $1";
-    let rows = tx.query(sql, &[(&row::uuid(id), Type::UUID)]).await?;
-    Ok(rows.first().and_then(|row| {
-        let (scope, fingerprint): (Vec<u8>, Vec<u8>) = (row.get(0), row.get(1));
-        Some(IdempotencyKey {
+async fn idempotency_keys(
+    shared: &Shared,
+    ids: &[RunId],
+) -> Result<HashMap<RunId, IdempotencyKey>, LinkError> {
+    let sql = "SELECT id, scope, fingerprint FROM raincheck.idempotency WHERE id = ANY($1)";
+    let rows = of(shared, sql, ids).await?.into_iter();
+    let keys = rows.filter_map(|row| {
+        let (scope, fingerprint): (Vec<u8>, Vec<u8>) = (row.get(1), row.get(2));
+        let key = IdempotencyKey {
             scope: scope.try_into().ok()?,
             fingerprint: fingerprint.try_into().ok()?,
-        })
-    }))
+        };
+        Some((row::id(row.get(0)), key))
+    });
+    Ok(keys.collect())
+}
+
+/// Makes room for runs that are imported then, and stores their long bodies.
+pub(super) async fn before_import(shared: &Shared, moved: &[Moved]) -> Result<(), LinkError> {
+    for one in moved {
+        let id = one.run.id;
+        days::cover(shared, id).await?;
+        if let Some(request) = &one.request {
+            pieces::store(shared, &request.body, (id, Of::Request)).await?;
+        }
+        if let Some(response) = &one.response {
+            pieces::store(shared, &response.body, (id, Of::Response)).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Stores runs as another store held them.
@@ -101,11 +135,8 @@ impl Verb for Import {
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<(), LinkError> {
         for moved in &self.moved {
-            let id = moved.run.id;
             let request = moved.request.clone();
             let request = request.unwrap_or_else(|| no_request(moved.secret.clone()));
-            days::cover(tx.shared, id).await?;
-            pieces::store(tx.db, tx.shared, &request.body, (id, Of::Request)).await?;
             let new = Insert::new(&as_accepted(&moved.run), &request, None);
             tx.inserts.lock().push(new);
         }
@@ -120,10 +151,6 @@ impl Import {
     async fn complete(&self, tx: &Tx<'_>, moved: &Moved) -> Result<(), LinkError> {
         let before = Mark::of(&as_accepted(&moved.run), None);
         let run = as_imported(moved);
-        if let Some(response) = &moved.response {
-            let place = (run.id, Of::Response);
-            pieces::store(tx.db, tx.shared, &response.body, place).await?;
-        }
         let with = With {
             response: moved.response.clone(),
             entry: None,

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio_postgres::{Client, Row, types::Type};
+use tokio_postgres::{Row, types::Type};
 
 use super::{link::LinkError, row, shared::Shared};
 use crate::model::{exchange::Body, id::RunId, time::Timestamp};
@@ -55,9 +55,9 @@ pub(super) fn file(body: &Body) -> Option<&str> {
     }
 }
 
-/// Writes a long body's pieces, whether or not some of them are there already; a short one has none.
+/// Writes a long body's pieces, whether or not some of them are there already; a short one has none. Each by itself: how
+/// long a whole one takes is nobody's guess.
 pub(super) async fn store(
-    db: &Client,
     shared: &Shared,
     body: &Body,
     (id, of): (RunId, Of),
@@ -83,7 +83,10 @@ pub(super) async fn store(
                 (&number, Type::INT4),
                 (&piece, Type::BYTEA),
             ];
-            db.execute_typed(&sql, &params).await?;
+            let written = shared
+                .link
+                .look(async |db| Ok(db.execute_typed(&sql, &params).await?));
+            written.await?;
             piece.clear();
             number += 1;
         }
@@ -107,8 +110,10 @@ pub(super) async fn sweep(shared: &Shared, old: Timestamp) -> Result<(), LinkErr
 }
 
 /// The body of a row with the columns `body`, `len` and `file`.
+///
+/// # Errors
+/// [`LinkError::Spool`] if it cannot be had; others if the database cannot be read now.
 pub(super) async fn body(
-    db: &Client,
     shared: &Shared,
     row: &Row,
     (id, of): (RunId, Of),
@@ -130,7 +135,10 @@ pub(super) async fn body(
             (&file, Type::TEXT),
             (&number, Type::INT4),
         ];
-        let rows = db.query_typed(&sql, &params).await?;
+        let read = shared
+            .link
+            .look(async |db| Ok(db.query_typed(&sql, &params).await?));
+        let rows = read.await?;
         let Some(found) = rows.first() else {
             let missing = std::io::Error::other(format!("piece {number} of {id} is gone"));
             return Err(LinkError::Spool(missing));

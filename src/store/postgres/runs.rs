@@ -1,12 +1,9 @@
 //! The verbs of a run: accept, claim, settle, cancel, expire.
 
-use std::collections::HashMap;
-
 use async_trait::async_trait;
 use tokio_postgres::types::Type;
 
 use super::{
-    bodies,
     committer::Verb,
     insert::Insert,
     link::LinkError,
@@ -24,10 +21,7 @@ use crate::{
         run::{End, Run, RunState},
         time::Timestamp,
     },
-    store::{
-        Accepted, Cancelled, Claims, Fence, Found, IdempotencyKey, RunClaim, SettleError,
-        ending::end_run,
-    },
+    store::{Accepted, Cancelled, Fence, Found, IdempotencyKey, SettleError, ending::end_run},
 };
 
 /// How many runs expire in one piece.
@@ -58,11 +52,7 @@ impl Verb for Accept {
         let owner = is_held.then_some(tx.owner);
         let new = Insert::new(&self.run, &self.request, owner);
         tx.inserts.lock().push(new);
-        let fence = Fence {
-            slot: 0,
-            epoch: tx.owner.cast_unsigned(),
-        };
-        Ok((Accepted::New(None), fence))
+        Ok((Accepted::New(None), tx.fence()))
     }
 
     fn unheard(&self, (accepted, _): &Self::Outcome, shared: &Shared) {
@@ -129,9 +119,19 @@ pub(super) struct ClaimRuns {
     pub(super) now: Timestamp,
 }
 
+/// Runs that are held now.
+pub(super) struct Started {
+    /// As they stand.
+    pub(super) runs: Vec<Run>,
+    /// When the next one is due.
+    pub(super) next_due: Option<Timestamp>,
+    /// In whose name they are held.
+    pub(super) fence: Fence,
+}
+
 #[async_trait]
 impl Verb for ClaimRuns {
-    type Outcome = Claims<RunClaim>;
+    type Outcome = Started;
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<Self::Outcome, LinkError> {
         let limit = i64::try_from(self.limit).unwrap_or(i64::MAX);
@@ -146,50 +146,35 @@ impl Verb for ClaimRuns {
                 ],
             )
             .await?;
-        let ids: Vec<RunId> = due.iter().map(|stored| stored.run.id).collect();
-        let mut requests = if ids.is_empty() {
-            HashMap::new()
-        } else {
-            bodies::requests(tx.db, tx.shared, &ids).await?
-        };
-        let mut claimed = Vec::with_capacity(due.len());
-        let mut starts = Vec::with_capacity(due.len());
-        for StoredRun { mut run, owner } in due {
+        let runs = due.into_iter().map(async |StoredRun { mut run, owner }| {
             let before = Mark::of(&run, owner);
             run.state = RunState::Running;
             run.progress.attempts += 1;
             run.started_at.get_or_insert(self.now);
             tx.take(run.id);
-            let request = requests.remove(&run.id).ok_or_else(|| {
-                let gone = format!("the request of {} is gone", run.id);
-                LinkError::Spool(std::io::Error::other(gone))
-            })?;
-            starts.push(before);
-            claimed.push(RunClaim {
-                request,
-                run,
-                fence: Fence {
-                    slot: 0,
-                    epoch: tx.owner.cast_unsigned(),
-                },
-            });
-        }
-        let writes = starts
-            .iter()
-            .zip(&claimed)
-            .map(|(before, claim)| tx.rewrite(before, &claim.run, Some(tx.owner), With::default()));
-        futures::future::try_join_all(writes).await?;
-        let sql = "SELECT min(due) FROM raincheck.live WHERE route = $1 AND state = 'queued'";
-        let next = tx.query(sql, &[(&self.route, Type::TEXT)]).await?;
-        let next: Option<i64> = next.first().and_then(|row| row.get(0));
-        Ok(Claims {
-            claimed,
-            next_due: next.map(row::time),
+            let owner = Some(tx.owner);
+            tx.rewrite(&before, &run, owner, With::default()).await?;
+            Ok::<_, LinkError>(run)
+        });
+        let runs = futures::future::try_join_all(runs).await?;
+        let next_due = if runs.len() == self.limit {
+            // There may be more that are due.
+            Some(self.now)
+        } else {
+            let sql = "SELECT min(due) FROM raincheck.live WHERE route = $1 AND state = 'queued'";
+            let next = tx.query(sql, &[(&self.route, Type::TEXT)]).await?;
+            let next: Option<i64> = next.first().and_then(|row| row.get(0));
+            next.map(row::time)
+        };
+        Ok(Started {
+            runs,
+            next_due,
+            fence: tx.fence(),
         })
     }
 
-    fn unheard(&self, claims: &Self::Outcome, shared: &Shared) {
-        shared.forget(claims.claimed.iter().map(|claim| claim.run.id));
+    fn unheard(&self, started: &Self::Outcome, shared: &Shared) {
+        shared.forget(started.runs.iter().map(|run| run.id));
     }
 }
 

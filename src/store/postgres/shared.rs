@@ -69,10 +69,7 @@ impl Shared {
 
     /// What our claims are marked with.
     pub(super) fn fence(&self) -> Fence {
-        Fence {
-            slot: 0,
-            epoch: self.owner().cast_unsigned(),
-        }
+        fence(self.owner())
     }
 
     /// Runs whose last end is not later have expired.
@@ -135,6 +132,14 @@ impl Shared {
         if self.alive.load(Ordering::Relaxed) > 1 {
             self.untold.add(&effects.runs);
         }
+    }
+}
+
+/// What claims of a registration are marked with.
+pub(super) fn fence(owner: i64) -> Fence {
+    Fence {
+        slot: 0,
+        epoch: owner.cast_unsigned(),
     }
 }
 

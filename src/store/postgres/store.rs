@@ -12,7 +12,7 @@ use super::{
     days,
     deliveries::{ClaimDeliveries, ExpireDeliveries, Redeliver, SettleDelivery},
     link::LinkError,
-    moving::{Export, Import, TakeIdentity},
+    moving::{self, Import, TakeIdentity},
     pieces::{self, Of},
     reader,
     runs::{Accept, Cancel, ClaimRuns, Expire, SettleRun, queue_again},
@@ -140,7 +140,7 @@ impl Store for PostgresStore {
     async fn claim_runs(&self, route: &str, limit: usize) -> Result<Claims<RunClaim>, StoreError> {
         let route = route.to_owned();
         let now = self.shared.now();
-        self.change(ClaimRuns { route, limit, now }, None).await
+        self.started(ClaimRuns { route, limit, now }).await
     }
 
     async fn settle_run(
@@ -230,7 +230,7 @@ impl Store for PostgresStore {
 
     async fn claim_deliveries(&self, ids: Vec<RunId>) -> Result<Vec<DeliveryClaim>, StoreError> {
         let now = self.shared.now();
-        self.change(ClaimDeliveries { ids, now }, None).await
+        self.held(ClaimDeliveries { ids, now }).await
     }
 
     async fn settle_delivery(
@@ -282,11 +282,8 @@ impl Store for PostgresStore {
 
     async fn request(&self, id: RunId) -> Result<Option<StoredRequest>, StoreError> {
         self.still_open()?;
-        let shared = &self.shared;
-        let look = shared
-            .link
-            .look(async |db| bodies::requests(&db, shared, &[id]).await);
-        let request = looked(look.await)?.remove(&id);
+        let requests = bodies::requests(&self.shared, &[id]).await;
+        let request = looked(requests)?.remove(&id);
         if let Some(request) = &request {
             self.borrow(&request.body);
         }
@@ -297,11 +294,8 @@ impl Store for PostgresStore {
         if !matches!(self.find(id).await?, Found::Run(run) if run.state.is_final()) {
             return Ok(None);
         }
-        let shared = &self.shared;
-        let look = shared
-            .link
-            .look(async |db| bodies::responses(&db, shared, &[id]).await);
-        let response = looked(look.await)?.remove(&id);
+        let responses = bodies::responses(&self.shared, &[id]).await;
+        let response = looked(responses)?.remove(&id);
         if let Some(response) = &response {
             self.borrow(&response.body);
         }
@@ -340,10 +334,11 @@ impl Store for PostgresStore {
     }
 
     async fn export(&self, after: Option<RunId>, limit: usize) -> Result<Vec<Moved>, StoreError> {
-        self.change(Export { after, limit }, None).await
+        looked(moving::export(&self.shared, after, limit).await)
     }
 
     async fn import(&self, moved: Vec<Moved>) -> Result<(), StoreError> {
+        looked(moving::before_import(&self.shared, &moved).await)?;
         self.change(Import { moved }, None).await
     }
 
@@ -362,7 +357,7 @@ fn owner(fence: Fence) -> Option<i64> {
     Some(fence.epoch.cast_signed())
 }
 
-fn looked<T>(found: Result<T, LinkError>) -> Result<T, StoreError> {
+pub(super) fn looked<T>(found: Result<T, LinkError>) -> Result<T, StoreError> {
     found.map_err(|error| match error {
         LinkError::Closed => StoreError::Closed,
         other => StoreError::Failed(other.to_string()),
@@ -378,7 +373,11 @@ impl PostgresStore {
     }
 
     /// Makes a change that does not wait for better times.
-    async fn change<V: Verb>(&self, verb: V, of: Option<RunId>) -> Result<V::Outcome, StoreError> {
+    pub(super) async fn change<V: Verb>(
+        &self,
+        verb: V,
+        of: Option<RunId>,
+    ) -> Result<V::Outcome, StoreError> {
         match self.queue.submit(verb, of).await {
             Ok((_, outcome)) => Ok(outcome),
             Err(Failure::Unwritable(Unwritable::Closed) | Failure::Unknown) => {
@@ -408,11 +407,7 @@ impl PostgresStore {
         if matches!(body, Body::Inline(_)) {
             return Ok(());
         }
-        let shared = &self.shared;
-        let stored = shared
-            .link
-            .look(async |db| pieces::store(&db, shared, body, place).await)
-            .await;
+        let stored = pieces::store(&self.shared, body, place).await;
         if let Err(error) = &stored {
             tracing::warn!(run_id = %place.0, %error, "a long body cannot be stored");
         }

@@ -19,7 +19,7 @@ use crate::{
 #[path = "../../../tests/common/postgres.rs"]
 mod cluster;
 
-use cluster::Cluster;
+use cluster::{Bouncer, Cluster};
 
 async fn open(url: &str, folder: &TempDir, clock: &ManualClock) -> Arc<PostgresStore> {
     let settings = Settings {
@@ -38,16 +38,29 @@ async fn open(url: &str, folder: &TempDir, clock: &ManualClock) -> Arc<PostgresS
 
 #[test]
 fn it_conforms() {
-    let Some(cluster) = Cluster::start() else {
-        return;
-    };
+    if let Some(cluster) = Cluster::start() {
+        conforms(&cluster, |name| cluster.url(name));
+    }
+}
+
+#[test]
+fn it_conforms_behind_pgbouncer() {
+    let cluster = Cluster::start();
+    let bouncer = cluster.as_ref().and_then(Bouncer::start);
+    if let (Some(cluster), Some(bouncer)) = (&cluster, &bouncer) {
+        conforms(cluster, |name| bouncer.url(name));
+    }
+}
+
+fn conforms(cluster: &Cluster, url: impl Fn(&str) -> String) {
     let runtime = Runtime::new().unwrap();
     for (number, (name, check)) in CHECKS.iter().enumerate() {
-        let url = cluster.database(&format!("check{number}"));
+        let database = format!("check{number}");
+        cluster.database(&database);
         let folder = tempfile::tempdir().unwrap();
         let clock = conformance::clock();
         runtime.block_on(async {
-            let store = open(&url, &folder, &clock).await;
+            let store = open(&url(&database), &folder, &clock).await;
             let subject = Subject {
                 store: store.clone(),
                 clock,

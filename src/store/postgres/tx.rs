@@ -10,12 +10,12 @@ use super::{
     insert::Insert,
     link::LinkError,
     row::{self, COLUMNS, Columns, Param, StoredRun},
-    shared::{Effects, Shared, Stood},
+    shared::{self, Effects, Shared, Stood},
     write::Write,
 };
 use crate::{
     model::{delivery::DeliveryState, exchange::StoredResponse, id::RunId, run::Run},
-    store::SettleError,
+    store::{Fence, SettleError},
 };
 
 /// The transaction under way.
@@ -104,6 +104,11 @@ impl Tx<'_> {
 
     pub(super) async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, LinkError> {
         Ok(self.db.execute_typed(sql, params).await?)
+    }
+
+    /// What claims of this transaction are marked with.
+    pub(super) fn fence(&self) -> Fence {
+        shared::fence(self.owner)
     }
 
     /// Notes that a run, or its delivery, is held by this process from now on: before anything of it is committed.

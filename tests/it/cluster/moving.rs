@@ -101,7 +101,7 @@ fn tables_are_migrated_ahead_of_the_first_start() {
         assert_eq!(said.code, 0, "{said:?}");
         said.out
     };
-    assert!(migrate(&["--dry-run"]).contains("would be brought to version 1"));
-    assert!(migrate(&[]).contains("have version 1 now"));
+    assert!(migrate(&["--dry-run"]).contains("would be brought to version 2"));
+    assert!(migrate(&[]).contains("have version 2 now"));
     assert!(migrate(&[]).contains("nothing to do"));
 }

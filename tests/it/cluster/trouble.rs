@@ -1,12 +1,11 @@
-//! A database that is away, a network that is, and a clock that is wrong.
+//! A database that is away, and a clock that is wrong.
 
 use std::{
-    sync::{Arc, Mutex},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use super::{Cluster, DATABASE, posted, replicas};
+use super::{on, posted, replicas};
 use crate::harness::{Ask, Gate, Server, Setup, encoded, eventually};
 
 #[test]
@@ -92,9 +91,7 @@ fn a_replica_whose_clock_is_off_by_an_hour_agrees_with_the_others() {
     let url = replicas.database.database("other");
     replicas.all.clear();
     for offset in ["+1h", "+0", "-1h"] {
-        let replica = Setup::new(&application)
-            .set("store.kind", "postgres")
-            .set("store.url", url.as_str())
+        let replica = on(&url, Setup::new(&application))
             .env("LD_PRELOAD", library.to_str().expect("UTF-8"))
             .env("FAKETIME", offset)
             .env("DONT_FAKE_MONOTONIC", "1")
@@ -114,133 +111,49 @@ fn a_replica_whose_clock_is_off_by_an_hour_agrees_with_the_others() {
     }
 }
 
-/// Passes bytes on to the database, until it is told not to.
-struct Relay {
-    address: std::net::SocketAddr,
-    way: Arc<Mutex<Way>>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Way {
-    Open,
-    /// Nothing passes, and nobody is told.
-    Silent,
-    /// Connections are closed.
-    Cut,
-}
-
-impl Relay {
-    fn to(port: u16) -> Self {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("bind");
-        let address = listener.local_addr().expect("address");
-        let way = Arc::new(Mutex::new(Way::Open));
-        let its = Arc::clone(&way);
-        thread::spawn(move || {
-            for caller in listener.incoming().flatten() {
-                let Ok(database) = std::net::TcpStream::connect(("127.0.0.1", port)) else {
-                    continue;
-                };
-                for (from, to) in [(&caller, &database), (&database, &caller)] {
-                    let (from, to) = (
-                        from.try_clone().expect("clone"),
-                        to.try_clone().expect("clone"),
-                    );
-                    let way = Arc::clone(&its);
-                    thread::spawn(move || pass(from, to, &way));
-                }
-            }
-        });
-        Self { address, way }
-    }
-
-    fn is(&self, way: Way) {
-        *self.way.lock().expect("lock") = way;
-    }
-}
-
-fn pass(mut from: std::net::TcpStream, mut to: std::net::TcpStream, way: &Mutex<Way>) {
-    use std::io::{Read, Write};
-    let mut bytes = [0; 16384];
-    from.set_read_timeout(Some(Duration::from_millis(50)))
-        .expect("time-out");
-    loop {
-        let now = *way.lock().expect("lock");
-        match now {
-            Way::Cut => break,
-            Way::Silent => thread::sleep(Duration::from_millis(20)),
-            Way::Open => match from.read(&mut bytes) {
-                Ok(0) => break,
-                Ok(count) if to.write_all(&bytes[..count]).is_ok() => {}
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-                Ok(_) | Err(_) => break,
-            },
-        }
-    }
-    let _ = from.shutdown(std::net::Shutdown::Both);
-    let _ = to.shutdown(std::net::Shutdown::Both);
-}
-
 #[test]
-fn a_network_that_is_cut_or_falls_silent_loses_nothing() {
-    let application = Server::echo();
+fn a_minute_without_the_database_costs_nothing_that_was_accepted() {
+    let gate = Gate::shut();
+    let open = gate.clone();
+    let application = Server::new(move |seen, answer| {
+        if seen.target.starts_with("/held") {
+            open.wait();
+        }
+        answer.ok(&seen.body)
+    });
     let receiver = Server::fixed(200, "");
-    let Some(database) = Cluster::start() else {
+    let Some(mut replicas) = replicas(&application) else {
         return;
     };
-    let relay = Relay::to(database.port());
-    let direct = database.database(DATABASE);
-    let through = direct.replace(
-        &format!(":{}", database.port()),
-        &format!(":{}", relay.address.port()),
-    );
-    let replica = |url: &str| {
-        Setup::new(&application)
-            .set("store.kind", "postgres")
-            .set("store.url", url)
-            .start()
-    };
-    let (cut_off, other) = (replica(&through), replica(&direct));
-    let target = format!(
-        "/?async=true&webhookEndpoint={}",
-        encoded(&receiver.url("/"))
-    );
-    let mut accepted = Vec::new();
-    for (round, way) in [Way::Cut, Way::Silent].into_iter().enumerate() {
-        for n in 0..10 {
-            let body = format!("{round}-{n}");
-            let ask = Ask::post(&*target, &body);
-            if n == 5 {
-                relay.is(way);
-            }
-            let reply = cut_off.ask(&ask);
-            match reply.status {
-                202 => accepted.push(body),
-                503 => break,
-                status => panic!("{status}"),
-            }
+    let url = encoded(&receiver.url("/"));
+    let held: Vec<_> = (0..12)
+        .map(|n| {
+            let target = format!("/held?async=true&webhookEndpoint={url}");
+            replicas.all[n % 3].run(&Ask::post(target, format!("{n}")))
+        })
+        .collect();
+    eventually("all to be under way", || {
+        (application.seen().len() == held.len()).then_some(())
+    });
+    replicas.database.kill();
+    let back = Instant::now() + Duration::from_secs(60);
+    // The application answers while nobody can write it down.
+    gate.open();
+    while Instant::now() < back {
+        for replica in &replicas.all {
+            assert_eq!(replica.get("/sync").status, 200);
+            let reply = replica.ask(&Ask::post("/?async=true", "away"));
+            reply.problem(503, "store-unavailable");
         }
-        let refused = eventually("a refusal", || {
-            let reply = cut_off.ask(&Ask::post("/?async=true", format!("{round}-away")));
-            (reply.status == 503).then_some(reply)
-        });
-        refused.problem(503, "store-unavailable");
-        assert_eq!(
-            other
-                .ask(&Ask::post("/?async=true", format!("{round}-other")))
-                .status,
-            202
-        );
-        relay.is(Way::Open);
-        eventually("new runs", || {
-            let reply = cut_off.ask(&Ask::post("/?async=true", format!("{round}-back")));
-            (reply.status == 202).then_some(())
-        });
+        thread::sleep(Duration::from_millis(500));
+    }
+    replicas.database.go_on();
+    for run in &held {
+        assert_eq!(replicas.all[1].finished(run)["state"], "succeeded");
     }
     eventually("every webhook", || {
-        (receiver.distinct_runs().len() >= accepted.len()).then_some(())
+        (receiver.distinct_runs().len() == held.len()).then_some(())
     });
-    let times = posted(&application.seen());
-    for body in &accepted {
-        assert_eq!(times.get(body), Some(&1), "{body}");
-    }
+    let posts = application.seen().into_iter();
+    assert_eq!(posts.filter(|seen| seen.method == "POST").count(), 12);
 }
