@@ -175,7 +175,7 @@ impl Listener {
         }
         let is_known = match self.told.get(&id) {
             Some(told) => told.is_some(),
-            None => run.accepted_at <= self.since,
+            None => run.accepted_at < self.since,
         };
         if is_known {
             self.told.insert(id, None);
