@@ -47,10 +47,9 @@ pub(crate) async fn compare() {
         );
         ratios.push(shared / embedded);
     }
-    ratios.sort_by(f64::total_cmp);
     println!(
         "median × {:.2} (goal ≥ 0.4), load {}",
-        ratios[ROUNDS / 2],
+        process::median(&mut ratios),
         process::machine_load()
     );
 }
@@ -93,12 +92,10 @@ async fn whole_over(connections: usize) {
         cpus.push(used);
         changes.push(rows);
     }
-    cpus.sort_by(f64::total_cmp);
-    changes.sort_by(f64::total_cmp);
     println!(
         "medians: database CPU {:.0} µs (goal ≤ 120), row changes {:.2} (goal ≤ 3), load {}",
-        cpus[ROUNDS / 2],
-        changes[ROUNDS / 2],
+        process::median(&mut cpus),
+        process::median(&mut changes),
         process::machine_load()
     );
 }

@@ -47,10 +47,9 @@ pub(crate) async fn compare() {
             );
             ratios.push(c.cpu / p.cpu);
         }
-        ratios.sort_by(f64::total_cmp);
         println!(
             "{name}: CPU per request, median of {ROUNDS} pairs: × {:.3} (goal ≤ 1.10), load {}",
-            ratios[ROUNDS / 2],
+            process::median(&mut ratios),
             process::machine_load()
         );
     }

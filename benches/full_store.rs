@@ -64,10 +64,9 @@ pub(crate) async fn compare() {
         );
         ratios.push(with / without);
     }
-    ratios.sort_by(f64::total_cmp);
     println!(
         "median × {:.2} (goal ≥ 0.9), load {}",
-        ratios[ROUNDS / 2],
+        process::median(&mut ratios),
         process::machine_load()
     );
 }

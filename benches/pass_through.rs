@@ -38,10 +38,9 @@ pub(crate) async fn compare() {
         );
         ratios.push(o.0 / b.0);
     }
-    ratios.sort_by(f64::total_cmp);
     println!(
         "CPU per request, median of {ROUNDS} pairs: × {:.3} (goal ≤ 1.10), load {}",
-        ratios[ROUNDS / 2],
+        process::median(&mut ratios),
         process::machine_load()
     );
     println!(

@@ -1,10 +1,16 @@
-//! Child processes of a benchmark: their CPU time, as the kernel counts it.
+//! Child processes of a benchmark: their CPU time, as the kernel counts it; and what is made of several measurements.
 
 use std::{
     fs,
     process::{Child, Command},
     time::Duration,
 };
+
+/// The one in the middle.
+pub(crate) fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
 
 /// A child process, killed when dropped.
 pub(crate) struct Process(Child);

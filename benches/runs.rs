@@ -42,12 +42,10 @@ pub(crate) async fn compare() {
         rates.push(rate / bare_rate);
         cpus.push(cpu / bare_cpu);
     }
-    rates.sort_by(f64::total_cmp);
-    cpus.sort_by(f64::total_cmp);
     println!(
         "medians: rate × {:.2} (goal ≥ 0.45), CPU × {:.2} (goal ≤ 2.2), load {}",
-        rates[ROUNDS / 2],
-        cpus[ROUNDS / 2],
+        process::median(&mut rates),
+        process::median(&mut cpus),
         process::machine_load()
     );
 }

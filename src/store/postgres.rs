@@ -255,11 +255,9 @@ impl PostgresStore {
         self.shared.closing.store(true, Ordering::Relaxed);
         let owner = self.shared.owner();
         // Others need not wait until they take it for dead.
-        let gone = self.shared.link.look(async |db| {
-            let sql = "UPDATE raincheck.replica SET fenced = true WHERE id = $1";
-            Ok(db.execute_typed(sql, &[(&owner, Type::INT8)]).await?)
-        });
-        if let Err(error) = gone.await {
+        let sql = "UPDATE raincheck.replica SET fenced = true WHERE id = $1";
+        let gone = self.shared.link.execute(sql, &[(&owner, Type::INT8)]).await;
+        if let Err(error) = gone {
             tracing::debug!(%error, "this replica's row stays; others take it for dead");
         }
         self.shared.link.close();
@@ -321,14 +319,11 @@ async fn registered(link: &Link) -> Result<i64, LinkError> {
     let host = rustix::system::uname();
     let host = host.nodename().to_string_lossy();
     let name = format!("{host}:{}", std::process::id());
-    link.look(async |db| {
-        let sql = "INSERT INTO raincheck.replica(name, version) VALUES($1, $2) RETURNING id";
-        let version = env!("CARGO_PKG_VERSION");
-        let params: [row::Param<'_>; 2] = [(&name, Type::TEXT), (&version, Type::TEXT)];
-        let rows = db.query_typed(sql, &params).await?;
-        Ok(rows.first().map_or(0, |row| row.get(0)))
-    })
-    .await
+    let sql = "INSERT INTO raincheck.replica(name, version) VALUES($1, $2) RETURNING id";
+    let version = env!("CARGO_PKG_VERSION");
+    let params: [row::Param<'_>; 2] = [(&name, Type::TEXT), (&version, Type::TEXT)];
+    let rows = link.query(sql, &params).await?;
+    Ok(rows.first().map_or(0, |row| row.get(0)))
 }
 
 /// What was made once for the store, and the highest key that was ever issued.

@@ -157,26 +157,15 @@ impl Cluster {
             .spawn()
             .expect("postgres");
         let server = self.server.insert(server);
-        for _ in 0..600 {
+        wait_for("PostgreSQL", || {
             let ended = server.try_wait().expect("wait");
             assert!(ended.is_none(), "PostgreSQL ended: {ended:?}");
             let ready = Command::new(programs.join("pg_isready"))
-                .args([
-                    "-q",
-                    "-t",
-                    "1",
-                    "-h",
-                    "127.0.0.1",
-                    "-p",
-                    &self.port.to_string(),
-                ])
+                .args(["-q", "-t", "1", "-h", "127.0.0.1", "-p"])
+                .arg(self.port.to_string())
                 .status();
-            if ready.is_ok_and(|ready| ready.success()) {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        panic!("PostgreSQL did not start");
+            ready.is_ok_and(|ready| ready.success())
+        });
     }
 
     /// kill -9 of the server and all that it has started.
@@ -284,13 +273,10 @@ impl Bouncer {
             _folder: folder,
             port,
         };
-        for _ in 0..600 {
-            if std::net::TcpStream::connect(("127.0.0.1", port)).is_ok() {
-                return Some(bouncer);
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        panic!("PgBouncer did not start");
+        wait_for("PgBouncer", || {
+            std::net::TcpStream::connect(("127.0.0.1", port)).is_ok()
+        });
+        Some(bouncer)
     }
 
     /// The URL of a database through it.
@@ -304,6 +290,17 @@ impl Drop for Bouncer {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// Until a server that was started takes connections.
+fn wait_for(server: &str, mut is_ready: impl FnMut() -> bool) {
+    for _ in 0..600 {
+        if is_ready() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("{server} did not start");
 }
 
 fn free_port() -> u16 {

@@ -54,7 +54,8 @@ const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// The changes of runs from now on, as server-sent events: `run` with the record of one that meets all conditions and
 /// whose state, attempts or delivery changed, `gone` with the `run_id` of one that meets them no longer (also if it was not
-/// told, but accepted before: it may be in a list that was read before), `missed` with the number of changes (`missed`) that came faster than they were read: list the runs again then.
+/// told, but accepted before: it may be in a list that was read before), `missed` with the number of changes (`missed`)
+/// that came faster than they were read: list the runs again then.
 #[utoipa::path(get, path = "/api/v1/events", operation_id = "watch_runs", tag = "runs", params(describe::OfEvents),
     responses((status = 200, description = "Events without end.", content_type = "text/event-stream", body = String)))]
 pub(super) async fn events(State(shared): State<Arc<Shared>>, request: Parts) -> Answer {

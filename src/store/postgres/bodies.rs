@@ -4,12 +4,12 @@
 use std::collections::HashMap;
 
 use futures::{StreamExt, TryStreamExt, stream};
-use tokio_postgres::{Row, types::Type};
+use tokio_postgres::Row;
 
 use super::{
     link::LinkError,
     pieces::{self, Of},
-    row::{self, Param},
+    reader, row,
     shared::Shared,
 };
 use crate::model::{
@@ -55,12 +55,7 @@ async fn all<T>(
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
-    let ids: Vec<_> = ids.iter().map(|id| row::uuid(*id)).collect();
-    let params: [Param<'_>; 1] = [(&ids, Type::UUID_ARRAY)];
-    let found = shared
-        .link
-        .look(async |db| Ok(db.query_typed(sql, &params).await?))
-        .await?;
+    let found = reader::of(shared, sql, ids).await?;
     let read = &read;
     let brought = stream::iter(found).map(|row| async move {
         let id = row::id(row.get("id"));

@@ -80,9 +80,7 @@ async fn make(shared: &Shared, times: &[Timestamp]) -> Result<(), LinkError> {
         let lock: [Param<'_>; 1] = [(&LOCK, Type::INT8)];
         db.query_typed("SELECT pg_advisory_xact_lock($1)", &lock)
             .await?;
-        let sql = "SELECT lower, upper FROM raincheck.day WHERE dropped IS NULL ORDER BY lower";
-        let rows = db.query_typed(sql, &[]).await?;
-        let mut days: Vec<(Uuid, Uuid)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        let mut days = there(&db).await?;
         for time in times {
             let begin = time.millis() - time.millis() % width;
             let [begin, end] = [begin, begin + width].map(Timestamp::from_millis);
@@ -160,13 +158,16 @@ pub(super) async fn drop_old(shared: &Shared) -> Result<u64, LinkError> {
         tracing::info!(day = name, runs = of_day, "expired runs were dropped");
         runs += of_day;
     }
-    let floor = shared.link.look(async |db| {
-        let sql = "SELECT lower, upper FROM raincheck.day WHERE dropped IS NULL ORDER BY lower";
-        Ok(db.query_typed(sql, &[]).await?)
-    });
-    let days = floor.await?;
-    *shared.days.0.write() = days.iter().map(|row| (row.get(0), row.get(1))).collect();
+    let days = shared.link.look(async |db| there(&db).await).await?;
+    *shared.days.0.write() = days;
     Ok(runs)
+}
+
+/// The bounds of the days that are not dropped.
+async fn there(db: &Client) -> Result<Vec<(Uuid, Uuid)>, LinkError> {
+    let sql = "SELECT lower, upper FROM raincheck.day WHERE dropped IS NULL ORDER BY lower";
+    let rows = db.query_typed(sql, &[]).await?;
+    Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
 }
 
 /// Notes which days are over: from now on they are tombstones.

@@ -129,7 +129,8 @@ pub(super) async fn keep(shared: Arc<Shared>, queue: Arc<Queue>, stop: Cancellat
                     for dead in others.silent(&seen) {
                         fence(&shared, &dead).await;
                     }
-                    recount(&shared).await;
+                    // What cannot be counted now is counted at the next beat.
+                    let _ = queue.submit(Recount, None).await;
                     // What cannot be asked now is asked at the next beat.
                     let _ = agree(&shared).await;
                     take_over(&shared, &queue).await;
@@ -217,10 +218,7 @@ const SLACK: Duration = Duration::from_millis(500);
 pub(super) async fn agree(shared: &Shared) -> Result<(), LinkError> {
     let asked = Instant::now();
     let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint";
-    let rows = shared
-        .link
-        .look(async |db| Ok(db.query_typed(sql, &[]).await?))
-        .await?;
+    let rows = shared.link.query(sql, &[]).await?;
     let Some(theirs) = rows.first().map(|row| row::time(row.get(0))) else {
         return Ok(());
     };
@@ -243,15 +241,10 @@ async fn fence(shared: &Shared, dead: &Replica) {
     if dead.id == shared.owner() {
         return;
     }
-    let fenced = shared
-        .link
-        .look(async |db| {
-            let sql = "UPDATE raincheck.replica SET fenced = true WHERE id = $1 AND beat = $2 AND NOT fenced";
-            let params: [row::Param<'_>; 2] = [(&dead.id, Type::INT8), (&dead.beat, Type::INT8)];
-            Ok(db.execute_typed(sql, &params).await?)
-        })
-        .await;
-    match fenced {
+    let sql =
+        "UPDATE raincheck.replica SET fenced = true WHERE id = $1 AND beat = $2 AND NOT fenced";
+    let params: [row::Param<'_>; 2] = [(&dead.id, Type::INT8), (&dead.beat, Type::INT8)];
+    match shared.link.execute(sql, &params).await {
         Ok(0) => {}
         Ok(_) => tracing::warn!(
             replica = dead.id,
@@ -261,19 +254,20 @@ async fn fence(shared: &Shared, dead: &Replica) {
     }
 }
 
-/// The numbers of unfinished runs, which other replicas change too.
-async fn recount(shared: &Shared) {
-    let counted = shared
-        .link
-        .look(async |db| {
-            let sql = "SELECT route, sum(n)::bigint FROM raincheck.tally
-                 WHERE (kind = 0 AND state IN ('queued', 'running')) OR (kind = 1 AND state = 'pending') GROUP BY route";
-            let rows = db.query_typed(sql, &[]).await?;
-            Ok(rows.iter().map(|row| (row.get(0), row.get(1))).collect())
-        })
-        .await;
-    if let Ok(counted) = counted {
-        *shared.unfinished.write() = counted;
+/// Counts unfinished runs anew, since other replicas change their numbers too. As a change, it is in order with our own.
+pub(super) struct Recount;
+
+#[async_trait]
+impl Verb for Recount {
+    type Outcome = ();
+
+    async fn apply(&self, tx: &Tx<'_>) -> Result<(), LinkError> {
+        let sql = "SELECT route, sum(n)::bigint FROM raincheck.tally
+             WHERE (kind = 0 AND state IN ('queued', 'running')) OR (kind = 1 AND state = 'pending') GROUP BY route";
+        let rows = tx.query(sql, &[]).await?;
+        let counted = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+        tx.effects.lock().recounted = Some(counted);
+        Ok(())
     }
 }
 
@@ -293,15 +287,9 @@ async fn take_over(shared: &Shared, queue: &Queue) {
             }
         }
     }
-    let gone = shared
-        .link
-        .look(async |db| {
-            let sql = "DELETE FROM raincheck.replica WHERE fenced
-                 AND NOT EXISTS (SELECT 1 FROM raincheck.live WHERE owner = replica.id)";
-            Ok(db.execute_typed(sql, &[]).await?)
-        })
-        .await;
-    if let Err(error) = gone {
+    let sql = "DELETE FROM raincheck.replica WHERE fenced
+         AND NOT EXISTS (SELECT 1 FROM raincheck.live WHERE owner = replica.id)";
+    if let Err(error) = shared.link.execute(sql, &[]).await {
         tracing::debug!(%error, "the rows of dead replicas stay for now");
     }
 }

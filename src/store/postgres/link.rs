@@ -14,12 +14,12 @@ use tokio::{
     time::timeout,
 };
 use tokio_postgres::{
-    AsyncMessage, Client, Config, Connection, Notification, Socket, tls::MakeTlsConnect,
+    AsyncMessage, Client, Config, Connection, Notification, Row, Socket, tls::MakeTlsConnect,
 };
 use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::TaskTracker;
 
-use super::tls;
+use super::{row::Param, tls};
 use crate::model::secret::Secret;
 
 /// For a connection, its log-in included.
@@ -204,6 +204,22 @@ impl Link {
             self.idle.lock().push(client);
         }
         done
+    }
+
+    /// Looks with one statement.
+    pub(super) async fn query(
+        &self,
+        sql: &str,
+        params: &[Param<'_>],
+    ) -> Result<Vec<Row>, LinkError> {
+        self.look(async |db| Ok(db.query_typed(sql, params).await?))
+            .await
+    }
+
+    /// Makes a change with one statement, by itself; says how many rows it changed.
+    pub(super) async fn execute(&self, sql: &str, params: &[Param<'_>]) -> Result<u64, LinkError> {
+        self.look(async |db| Ok(db.execute_typed(sql, params).await?))
+            .await
     }
 
     /// Ends all looks for good.

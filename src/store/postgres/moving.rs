@@ -13,12 +13,13 @@ use super::{
     insert::{self, Insert},
     link::LinkError,
     pieces::{self, Of},
+    reader,
     row::{self, COLUMNS, Param, StoredRun},
     shared::Shared,
     tx::{AttemptOf, Entry, Mark, Tx, With},
 };
 use crate::{
-    model::{attempt::Attempts, id::RunId, secret::Secret},
+    model::{id::RunId, secret::Secret},
     store::{
         IdempotencyKey,
         moving::{Moved, as_accepted, as_imported, no_request},
@@ -35,16 +36,13 @@ pub(super) async fn export(
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let sql = format!("SELECT {COLUMNS} FROM raincheck.every WHERE id > $1 ORDER BY id LIMIT $2");
     let params: [Param<'_>; 2] = [(&after, Type::UUID), (&limit, Type::INT8)];
-    let rows = shared
-        .link
-        .look(async |db| Ok(db.query_typed(&sql, &params).await?))
-        .await?;
+    let rows = shared.link.query(&sql, &params).await?;
     let runs: Result<Vec<StoredRun>, _> = rows.iter().map(row::read).collect();
     let runs = runs?;
     let ids: Vec<RunId> = runs.iter().map(|stored| stored.run.id).collect();
     let mut requests = bodies::requests(shared, &ids).await?;
     let mut responses = bodies::responses(shared, &ids).await?;
-    let mut attempts = attempts(shared, &ids).await?;
+    let mut attempts = reader::logs(shared, &ids).await?;
     let mut secrets = secrets(shared, &ids).await?;
     let mut keys = idempotency_keys(shared, &ids).await?;
     let moved = runs.into_iter().map(|StoredRun { run, .. }| Moved {
@@ -58,36 +56,10 @@ pub(super) async fn export(
     Ok(moved.collect())
 }
 
-/// What a query of ours finds for some runs.
-async fn of(shared: &Shared, sql: &str, ids: &[RunId]) -> Result<Vec<Row>, LinkError> {
-    let ids: Vec<Uuid> = ids.iter().map(|id| row::uuid(*id)).collect();
-    let params: [Param<'_>; 1] = [(&ids, Type::UUID_ARRAY)];
-    let found = shared
-        .link
-        .look(async |db| Ok(db.query_typed(sql, &params).await?));
-    found.await
-}
-
-async fn attempts(shared: &Shared, ids: &[RunId]) -> Result<HashMap<RunId, Attempts>, LinkError> {
-    let sql =
-        "SELECT id, kind, json FROM raincheck.attempt WHERE id = ANY($1) ORDER BY id, kind, n";
-    let mut all: HashMap<RunId, Attempts> = HashMap::new();
-    for row in of(shared, sql, ids).await? {
-        let attempts = all.entry(row::id(row.get(0))).or_default();
-        let (kind, json): (i16, &str) = (row.get(1), row.get(2));
-        if kind == AttemptOf::Run as i16 {
-            attempts.of_run.extend(serde_json::from_str(json));
-        } else {
-            attempts.of_delivery.extend(serde_json::from_str(json));
-        }
-    }
-    Ok(all)
-}
-
 async fn secrets(shared: &Shared, ids: &[RunId]) -> Result<HashMap<RunId, Secret>, LinkError> {
     let sql = "SELECT id, secret FROM raincheck.live WHERE id = ANY($1) AND secret IS NOT NULL
          UNION ALL SELECT id, secret FROM raincheck.run WHERE id = ANY($1) AND secret IS NOT NULL";
-    let rows = of(shared, sql, ids).await?.into_iter();
+    let rows = reader::of(shared, sql, ids).await?.into_iter();
     let secret = |row: Row| (row::id(row.get(0)), Secret::new(row.get::<_, Vec<u8>>(1)));
     Ok(rows.map(secret).collect())
 }
@@ -97,7 +69,7 @@ async fn idempotency_keys(
     ids: &[RunId],
 ) -> Result<HashMap<RunId, IdempotencyKey>, LinkError> {
     let sql = "SELECT id, scope, fingerprint FROM raincheck.idempotency WHERE id = ANY($1)";
-    let rows = of(shared, sql, ids).await?.into_iter();
+    let rows = reader::of(shared, sql, ids).await?.into_iter();
     let keys = rows.filter_map(|row| {
         let (scope, fingerprint): (Vec<u8>, Vec<u8>) = (row.get(1), row.get(2));
         let key = IdempotencyKey {

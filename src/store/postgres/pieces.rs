@@ -83,10 +83,7 @@ pub(super) async fn store(
                 (&number, Type::INT4),
                 (&piece, Type::BYTEA),
             ];
-            let written = shared
-                .link
-                .look(async |db| Ok(db.execute_typed(&sql, &params).await?));
-            written.await?;
+            shared.link.execute(&sql, &params).await?;
             piece.clear();
             number += 1;
         }
@@ -102,10 +99,7 @@ pub(super) async fn sweep(shared: &Shared, old: Timestamp) -> Result<(), LinkErr
     let floor = row::uuid(RunId::from_parts(RunId::first_key_at(old), 0));
     let sql = "DELETE FROM raincheck.request_piece p WHERE p.id < $1
          AND NOT EXISTS (SELECT 1 FROM raincheck.live WHERE live.id = p.id)";
-    shared
-        .link
-        .look(async |db| Ok(db.execute_typed(sql, &[(&floor, Type::UUID)]).await?))
-        .await?;
+    shared.link.execute(sql, &[(&floor, Type::UUID)]).await?;
     Ok(())
 }
 
@@ -135,10 +129,7 @@ pub(super) async fn body(
             (&file, Type::TEXT),
             (&number, Type::INT4),
         ];
-        let read = shared
-            .link
-            .look(async |db| Ok(db.query_typed(&sql, &params).await?));
-        let rows = read.await?;
+        let rows = shared.link.query(&sql, &params).await?;
         let Some(found) = rows.first() else {
             let missing = std::io::Error::other(format!("piece {number} of {id} is gone"));
             return Err(LinkError::Spool(missing));

@@ -1,7 +1,9 @@
 //! Looks outside of transactions: one run, lists, counts, the books.
 
+use std::collections::HashMap;
+
 use tokio_postgres::{
-    Client,
+    Client, Row,
     types::{ToSql, Type},
 };
 
@@ -9,6 +11,7 @@ use super::{
     link::LinkError,
     row::{self, COLUMNS, Param},
     shared::Shared,
+    tx::AttemptOf,
 };
 use crate::{
     model::{
@@ -52,22 +55,29 @@ pub(super) async fn found(db: &Client, shared: &Shared, id: RunId) -> Result<Fou
 
 /// The attempts of a run and of its delivery.
 pub(super) async fn attempts(shared: &Shared, id: RunId) -> Result<Attempts, LinkError> {
-    let uuid = row::uuid(id);
-    let mut attempts = Attempts::default();
     let Found::Run(run) = find(shared, id).await? else {
-        return Ok(attempts);
+        return Ok(Attempts::default());
     };
-    let rows = shared
-        .link
-        .look(async |db| {
-            let sql = "SELECT kind, json FROM raincheck.attempt WHERE id = $1 ORDER BY kind, n";
-            Ok(db.query_typed(sql, &[(&uuid, Type::UUID)]).await?)
-        })
-        .await?;
-    for row in rows {
-        let (kind, json): (i16, &str) = (row.get(0), row.get(1));
+    let mut attempts = logs(shared, &[id]).await?.remove(&id).unwrap_or_default();
+    if attempts.of_run.is_empty() {
+        attempts.of_run.extend(RunAttempt::only(&run));
+    }
+    Ok(attempts)
+}
+
+/// What the log of attempts has of some runs and their deliveries.
+pub(super) async fn logs(
+    shared: &Shared,
+    ids: &[RunId],
+) -> Result<HashMap<RunId, Attempts>, LinkError> {
+    let sql =
+        "SELECT id, kind, json FROM raincheck.attempt WHERE id = ANY($1) ORDER BY id, kind, n";
+    let mut all: HashMap<RunId, Attempts> = HashMap::new();
+    for row in of(shared, sql, ids).await? {
+        let attempts = all.entry(row::id(row.get(0))).or_default();
+        let (kind, json): (i16, &str) = (row.get(1), row.get(2));
         // An entry of another version that cannot be read is left out.
-        if kind == 0 {
+        if kind == AttemptOf::Run as i16 {
             attempts
                 .of_run
                 .extend(serde_json::from_str::<RunAttempt>(json));
@@ -75,10 +85,13 @@ pub(super) async fn attempts(shared: &Shared, id: RunId) -> Result<Attempts, Lin
             attempts.of_delivery.extend(serde_json::from_str(json));
         }
     }
-    if attempts.of_run.is_empty() {
-        attempts.of_run.extend(RunAttempt::only(&run));
-    }
-    Ok(attempts)
+    Ok(all)
+}
+
+/// What a query, whose only parameter they are, finds for some runs.
+pub(super) async fn of(shared: &Shared, sql: &str, ids: &[RunId]) -> Result<Vec<Row>, LinkError> {
+    let ids: Vec<_> = ids.iter().map(|id| row::uuid(*id)).collect();
+    shared.link.query(sql, &[(&ids, Type::UUID_ARRAY)]).await
 }
 
 /// Pending deliveries that nobody holds.
@@ -94,10 +107,7 @@ pub(super) async fn pending(
          ORDER BY id LIMIT $2"
     );
     let params: [Param<'_>; 2] = [(&after, Type::UUID), (&limit, Type::INT8)];
-    let rows = shared
-        .link
-        .look(async |db| Ok(db.query_typed(&sql, &params).await?))
-        .await?;
+    let rows = shared.link.query(&sql, &params).await?;
     let mut pending = Vec::with_capacity(rows.len());
     for found in &rows {
         pending.extend(row::pending(&row::read(found)?.run));
@@ -107,12 +117,8 @@ pub(super) async fn pending(
 
 /// Which of these runs are cancelled.
 pub(super) async fn cancelled(shared: &Shared, ids: &[RunId]) -> Result<Vec<RunId>, LinkError> {
-    let ids: Vec<_> = ids.iter().map(|id| row::uuid(*id)).collect();
     let sql = "SELECT id FROM raincheck.every WHERE id = ANY($1) AND state = 'cancelled'";
-    let rows = shared
-        .link
-        .look(async |db| Ok(db.query_typed(sql, &[(&ids, Type::UUID_ARRAY)]).await?))
-        .await?;
+    let rows = of(shared, sql, ids).await?;
     Ok(rows.iter().map(|row| super::row::id(row.get(0))).collect())
 }
 
@@ -166,10 +172,7 @@ pub(super) async fn count(shared: &Shared, filter: &Filter) -> Result<u64, LinkE
     let (inner, then) = (query.rows(COUNT_MAX), query.clause());
     let sql = format!("SELECT count(*) FROM ({inner}) AS r {then}");
     let params = query.params();
-    let rows = shared
-        .link
-        .look(async |db| Ok(db.query_typed(&sql, &params).await?))
-        .await?;
+    let rows = shared.link.query(&sql, &params).await?;
     let count: i64 = rows.first().map_or(0, |row| row.get(0));
     Ok(count.max(0).cast_unsigned())
 }

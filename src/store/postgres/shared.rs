@@ -53,6 +53,8 @@ pub(super) struct Effects {
     /// Changes of the books, by kind, route and state.
     pub(super) tally: BTreeMap<(i16, String, &'static str), i64>,
     pub(super) unfinished: BTreeMap<String, i64>,
+    /// How many unfinished runs each route had before these changes, if they were counted.
+    pub(super) recounted: Option<HashMap<String, i64>>,
     pub(super) queued: bool,
     pub(super) pending: Vec<PendingDelivery>,
     pub(super) runs: Vec<RunId>,
@@ -120,6 +122,9 @@ impl Shared {
             }
         }
         let mut unfinished = self.unfinished.write();
+        if let Some(recounted) = effects.recounted {
+            *unfinished = recounted;
+        }
         for (route, change) in effects.unfinished {
             *unfinished.entry(route).or_default() += change;
         }

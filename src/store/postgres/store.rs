@@ -404,9 +404,6 @@ impl PostgresStore {
     }
 
     async fn pieces(&self, body: &Body, place: (RunId, Of)) -> Result<(), LinkError> {
-        if matches!(body, Body::Inline(_)) {
-            return Ok(());
-        }
         let stored = pieces::store(&self.shared, body, place).await;
         if let Err(error) = &stored {
             tracing::warn!(run_id = %place.0, %error, "a long body cannot be stored");

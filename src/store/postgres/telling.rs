@@ -65,11 +65,9 @@ async fn tell(shared: &Shared) {
             .chunks(PIECE)
             .map(|some| written(sender, some))
             .collect();
-        let told = shared.link.look(async |db| {
-            let sql = "SELECT pg_notify('raincheck', told) FROM unnest($1) AS told";
-            Ok(db.query_typed(sql, &[(&texts, Type::TEXT_ARRAY)]).await?)
-        });
-        if let Err(error) = told.await {
+        let sql = "SELECT pg_notify('raincheck', told) FROM unnest($1) AS told";
+        let told = shared.link.query(sql, &[(&texts, Type::TEXT_ARRAY)]).await;
+        if let Err(error) = told {
             tracing::debug!(%error, "other replicas are not told of changes");
         }
     }

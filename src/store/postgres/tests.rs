@@ -36,6 +36,32 @@ async fn open(url: &str, folder: &TempDir, clock: &ManualClock) -> Arc<PostgresS
         .unwrap()
 }
 
+/// A replica on a new database, and what is asked of it.
+struct Stage {
+    subject: Subject,
+    store: Arc<PostgresStore>,
+    clock: ManualClock,
+    _folder: TempDir,
+}
+
+impl Stage {
+    async fn on(url: &str) -> Self {
+        let clock = conformance::clock();
+        let folder = tempfile::tempdir().unwrap();
+        let store = open(url, &folder, &clock).await;
+        let subject = Subject {
+            store: store.clone(),
+            clock: clock.clone(),
+        };
+        Self {
+            subject,
+            store,
+            clock,
+            _folder: folder,
+        }
+    }
+}
+
 #[test]
 fn it_conforms() {
     if let Some(cluster) = Cluster::start() {
@@ -57,15 +83,9 @@ fn conforms(cluster: &Cluster, url: impl Fn(&str) -> String) {
     for (number, (name, check)) in CHECKS.iter().enumerate() {
         let database = format!("check{number}");
         cluster.database(&database);
-        let folder = tempfile::tempdir().unwrap();
-        let clock = conformance::clock();
         runtime.block_on(async {
-            let store = open(&url(&database), &folder, &clock).await;
-            let subject = Subject {
-                store: store.clone(),
-                clock,
-            };
-            conformance::passes(name, *check, subject).await;
+            let Stage { subject, store, .. } = &Stage::on(&url(&database)).await;
+            conformance::passes(name, *check, subject.clone()).await;
             store.close().await;
         });
     }
@@ -180,13 +200,13 @@ fn pieces_of_a_body_whose_run_was_never_stored_are_swept() {
     let url = cluster.database("pieces");
     let runtime = Runtime::new().unwrap();
     runtime.block_on(async {
-        let clock = conformance::clock();
-        let folder = tempfile::tempdir().unwrap();
-        let store = open(&url, &folder, &clock).await;
-        let subject = Subject {
-            store: store.clone(),
-            clock: clock.clone(),
-        };
+        let stage = Stage::on(&url).await;
+        let Stage {
+            subject,
+            store,
+            clock,
+            ..
+        } = &stage;
         let mut writer = store.spool().writer(0);
         writer
             .write(bytes::Bytes::from(vec![7; 300_000]))
@@ -226,12 +246,9 @@ fn the_law_holds_whatever_is_done() {
     proptest!(config, |(steps in steps)| {
         case.set(case.get() + 1);
         let url = cluster.database(&format!("law{}", case.get()));
-        let folder = tempfile::tempdir().unwrap();
-        let clock = conformance::clock();
         runtime.block_on(async {
-            let store = open(&url, &folder, &clock).await;
-            let subject = Subject { store: store.clone(), clock };
-            conformance::the_law_holds(subject, steps).await;
+            let Stage { subject, store, .. } = &Stage::on(&url).await;
+            conformance::the_law_holds(subject.clone(), steps).await;
             store.close().await;
         });
     });
@@ -250,13 +267,8 @@ fn a_day_is_dropped_whole_when_all_in_it_has_expired() {
         cluster.ask("days", sql).parse::<usize>().unwrap()
     };
     runtime.block_on(async {
-        let clock = conformance::clock();
-        let folder = tempfile::tempdir().unwrap();
-        let store = open(&url, &folder, &clock).await;
-        let subject = Subject {
-            store: store.clone(),
-            clock: clock.clone(),
-        };
+        let stage = Stage::on(&url).await;
+        let Stage { subject, store, clock, .. } = &stage;
         assert_eq!(tables(), 4);
         let claim = subject.accept_started(subject.new_run("app")).await;
         let over = claim.run.id;
@@ -303,13 +315,10 @@ fn a_long_answer_does_not_hold_up_the_writes_beside_it() {
     let url = cluster.database("beside");
     let runtime = Runtime::new().unwrap();
     runtime.block_on(async {
-        let clock = conformance::clock();
-        let folder = tempfile::tempdir().unwrap();
-        let store = open(&url, &folder, &clock).await;
-        let s = Subject {
-            store: store.clone(),
-            clock: clock.clone(),
-        };
+        let stage = Stage::on(&url).await;
+        let Stage {
+            subject: s, store, ..
+        } = &stage;
         let mut running = Vec::new();
         for _ in 0..100 {
             let mut new = s.new_run("app");
@@ -323,6 +332,25 @@ fn a_long_answer_does_not_hold_up_the_writes_beside_it() {
         let (claims, ends) = tokio::join!(s.claim("app", 100), futures::future::join_all(ends));
         assert_eq!((claims.len(), ends.len()), (100, 100));
         assert_eq!(s.books().await.runs(RunState::Succeeded), 100);
+        store.close().await;
+    });
+}
+
+#[test]
+fn a_count_of_unfinished_runs_misses_none_that_is_committed_beside_it() {
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let url = cluster.database("counted");
+    let runtime = Runtime::new().unwrap();
+    runtime.block_on(async {
+        let Stage { subject, store, .. } = &Stage::on(&url).await;
+        for round in 1..=50 {
+            let counting = store.queue.submit(lease::Recount, None);
+            let (_, counted) = tokio::join!(subject.accept(subject.new_run("app")), counting);
+            assert!(counted.is_ok());
+            assert_eq!(store.unfinished("app"), round);
+        }
         store.close().await;
     });
 }

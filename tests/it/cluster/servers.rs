@@ -1,12 +1,8 @@
 //! Servers as operators have them: behind PgBouncer, encrypted, with a standby, with a disk that is full.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    thread,
-    time::Duration,
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
 };
 
 use super::{Bouncer, Cluster, DATABASE, assert_all_done, load, on};
@@ -171,7 +167,6 @@ fn a_full_disk_of_the_database_refuses_runs_and_nothing_else() {
     assert_eq!(proxy.get("/sync").status, 200);
     std::fs::remove_file(at.join("ballast")).expect("remove");
     eventually("new runs", || {
-        thread::sleep(Duration::from_millis(50));
         (accepts("after").status == 202).then_some(())
     });
     assert_all_done(&accepted, &application, &receiver);
