@@ -127,7 +127,7 @@
 //! - In PostgreSQL, queued runs and pending deliveries have no owner: whichever replica has room takes them. So a dead
 //!   replica leaves nothing but what it had under way, and no replica has to schedule another's.
 //! - Commits to PostgreSQL go through one committer, not two: batches are twice as large, and a 202 costs the database half
-//!   as much (`benches/cluster.rs`: 0.58 of the embedded store's rate with one, 0.39 with two). Their statements are
+//!   as much (`benches/cluster.rs`: about 0.5 of the embedded store's rate with one, 0.4 with two). Their statements are
 //!   functions in the database, so that they stay planned also behind a pooler.
 //! - Pages of the dashboard are made of what the admin API answers, asked within the process: they know no store.
 //! - A slow call is watched in a pass of its own through the host's pipeline, not in the caller's: that pass can change
