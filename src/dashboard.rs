@@ -8,6 +8,7 @@ mod list;
 mod overview;
 mod page;
 mod preview;
+mod replicas;
 mod run;
 mod timeline;
 mod words;
@@ -23,6 +24,7 @@ use crate::api::{Door, Pages};
 pub fn pages(door: Door) -> Pages {
     let guarded = Router::new()
         .route("/", get(overview::page))
+        .route("/replicas", get(replicas::page))
         .route("/runs", get(list::page))
         .route("/runs/{id}", get(run::page))
         .route("/runs/{id}/row", get(list::row))

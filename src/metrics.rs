@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use prometheus::{
-    Encoder, Gauge, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
+    Encoder, Gauge, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
 };
 
 use crate::model::{books::Books, delivery::DeliveryState, run::RunState, time::Timestamp};
@@ -71,6 +71,10 @@ pub struct Metrics {
     pub store_writable: IntGauge,
     /// `store_replicas`
     pub store_replicas: IntGauge,
+    /// `store_heartbeat_timestamp_seconds`
+    pub store_heartbeat: GaugeVec,
+    /// `store_days{state}`
+    pub store_days: IntGaugeVec,
     /// `store_adopted_total`
     pub store_adopted: IntCounter,
     /// `store_fenced_total`
@@ -178,6 +182,15 @@ impl Metrics {
             store_replicas: made.gauge(
                 "store_replicas",
                 "Processes that share the store, as this one sees them.",
+            )?,
+            store_heartbeat: made.unset(
+                "store_heartbeat_timestamp_seconds",
+                "When this process last told the database that it lives; absent if the store is its own.",
+            )?,
+            store_days: made.gauges(
+                "store_days",
+                "Partitions of finished runs by state; none if the store is one process's own.",
+                &["state"],
             )?,
             store_adopted: made.counter(
                 "store_adopted_total",
@@ -337,6 +350,12 @@ impl Build<'_> {
         self.keep(Gauge::with_opts(
             Opts::new(name, help).namespace("raincheck"),
         ))
+    }
+
+    /// A gauge that is absent until it is set.
+    fn unset(&self, name: &str, help: &str) -> prometheus::Result<GaugeVec> {
+        let opts = Opts::new(name, help).namespace("raincheck");
+        self.keep(GaugeVec::new(opts, &[]))
     }
 
     fn histograms(

@@ -15,6 +15,7 @@ pub mod moment;
 pub mod policy;
 pub mod problem;
 pub mod record;
+pub mod replica;
 pub mod retry;
 pub mod run;
 pub mod secret;

@@ -14,6 +14,7 @@ use crate::model::{
     filter::Filter,
     id::RunId,
     policy::Policy,
+    replica::Sharing,
     retry::{Next, Outcome},
     run::{Facts, Run, RunState},
     secret::Secret,
@@ -209,6 +210,14 @@ pub trait Store: Send + Sync + 'static {
     /// # Errors
     /// When the store cannot be read.
     async fn books(&self) -> Result<Books, StoreError>;
+
+    /// Who shares the store, and the days that it is kept in; both empty if it is this process's own.
+    ///
+    /// # Errors
+    /// When the store cannot be read.
+    async fn sharing(&self) -> Result<Sharing, StoreError> {
+        Ok(Sharing::default())
+    }
 
     /// Begins a copy of the whole store as it is now, while it is in use. One at a time.
     ///

@@ -48,6 +48,7 @@ mod pages;
 mod query;
 mod receivers;
 mod reload;
+mod replicas;
 mod session;
 mod stats;
 
@@ -183,6 +184,7 @@ fn router(shared: &Arc<Shared>, pages: impl FnOnce(Door) -> Pages) -> Router {
         .routes(routes!(bulk::cancel))
         .routes(routes!(bulk::redeliver))
         .routes(routes!(receivers::breakers))
+        .routes(routes!(replicas::replicas))
         .routes(routes!(stats::stats))
         .routes(routes!(events::events))
         .routes(routes!(reload::reload))

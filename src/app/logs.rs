@@ -5,9 +5,8 @@ use std::io::IsTerminal;
 use tracing_subscriber::{EnvFilter, util::SubscriberInitExt};
 
 /// What is logged unless the environment says otherwise. What Pingora has to say of requests and handshakes is the
-/// clients' doing, or said by us with the route.
-const DEFAULT: &str =
-    "info,pingora_proxy=off,pingora_core=warn,pingora_core::services::listening=off";
+/// clients' doing, or said by us with the route; PostgreSQL gives notice of what was not there to be dropped.
+const DEFAULT: &str = "info,pingora_proxy=off,pingora_core=warn,pingora_core::services::listening=off,tokio_postgres=warn";
 /// Environment variables that say otherwise, in the syntax of tracing's `EnvFilter`.
 const VARIABLES: [&str; 2] = ["RAINCHECK_LOG", "RUST_LOG"];
 

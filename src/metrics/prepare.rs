@@ -6,6 +6,7 @@ use crate::model::{
     breaker::BreakerState,
     delivery::{DeliveryError, DeliveryState},
     problem::Code,
+    replica::DayState,
     run::{Reason, RunState},
 };
 
@@ -81,6 +82,9 @@ impl Metrics {
         }
         for state in BreakerState::ALL {
             self.delivery_receivers.with_label_values(&[state.as_str()]);
+        }
+        for state in DayState::ALL {
+            self.store_days.with_label_values(&[state.as_str()]);
         }
         for state in RunState::ALL {
             self.store_runs.with_label_values(&[state.as_str()]);

@@ -26,7 +26,7 @@ use self::{
     committer::Queue,
     days::Days,
     lease::Lease,
-    link::{Link, LinkError},
+    link::{BEGIN, Link, LinkError},
     schema::Migrated,
     shared::Shared,
     telling::Untold,
@@ -53,6 +53,7 @@ mod row;
 mod runs;
 mod schema;
 mod shared;
+mod sharing;
 mod store;
 mod telling;
 mod tidy;
@@ -336,13 +337,16 @@ async fn first(db: &tokio_postgres::Client) -> Result<(Identity, i64), LinkError
         .map(|byte| format!("{byte:02x}"))
         .collect();
     let key = &random[16..];
+    // Of two that start at once the later one has to see what the first one made.
+    db.batch_execute(BEGIN).await?;
+    schema::lock(db).await?;
     let sql = "INSERT INTO raincheck.identity(loop_id, key)
          SELECT $1, $2 WHERE NOT EXISTS (SELECT 1 FROM raincheck.identity)";
     db.execute_typed(sql, &[(&loop_id, Type::TEXT), (&key, Type::BYTEA)])
         .await?;
-    // Two that start at once may each have made one: the same is chosen by both.
     let sql = "SELECT loop_id, key FROM raincheck.identity ORDER BY loop_id LIMIT 1";
     let rows = db.query_typed(sql, &[]).await?;
+    db.batch_execute("COMMIT").await?;
     let found = rows.first().ok_or(LinkError::Closed)?;
     let identity = Identity {
         loop_id: found.get(0),

@@ -189,7 +189,7 @@ const steps = {
       await page.emulateMedia({ colorScheme });
       for (const width of [1280, 400]) {
         await page.setViewportSize({ width, height: 800 });
-        for (const path of ["/", "/runs", `/runs/${runs[0].run_id}`, "/runs/nonsense"]) {
+        for (const path of ["/", "/replicas", "/runs", `/runs/${runs[0].run_id}`, "/runs/nonsense"]) {
           let bytes = 0;
           const count = async (response) => { bytes += (await response.body().catch(() => "")).length; };
           page.on("response", count);

@@ -21,6 +21,7 @@ mod postgres;
 
 mod moving;
 mod network;
+mod operating;
 mod servers;
 mod trouble;
 

@@ -18,6 +18,7 @@ async fn every_resource_is_described() {
         ("/api/v1/runs/cancel", "post"),
         ("/api/v1/deliveries/redeliver", "post"),
         ("/api/v1/breakers", "get"),
+        ("/api/v1/replicas", "get"),
         ("/api/v1/stats", "get"),
         ("/api/v1/events", "get"),
     ] {

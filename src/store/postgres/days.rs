@@ -16,7 +16,7 @@ use super::{
 use crate::model::{id::RunId, time::Timestamp};
 
 /// The partitioned tables.
-const TABLES: [&str; 4] = ["run", "response", "response_piece", "attempt"];
+pub(super) const TABLES: [&str; 4] = ["run", "response", "response_piece", "attempt"];
 /// What is kept for less than a day goes by the hour.
 const DAY: Duration = Duration::from_secs(24 * 3600);
 const HOUR: Duration = Duration::from_secs(3600);
@@ -68,7 +68,7 @@ fn width(retention: Duration) -> Duration {
 }
 
 /// The least id of a run that is accepted at `time`.
-fn floor(time: Timestamp) -> Uuid {
+pub(super) fn floor(time: Timestamp) -> Uuid {
     row::uuid(RunId::from_parts(RunId::first_key_at(time), 0))
 }
 

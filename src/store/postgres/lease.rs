@@ -43,7 +43,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// A replica whose heart has not beaten for so long, by our own clock and while ours did, is dead.
 const DEAD: Duration = Duration::from_secs(20);
 /// So old may our last heartbeat be when an attempt begins: others wait for longer.
-const FRESH: Duration = Duration::from_secs(10);
+pub(super) const FRESH: Duration = Duration::from_secs(10);
 /// Runs that are taken over in one transaction: others get theirs in between.
 const PIECE: i64 = 200;
 /// Between looks for what is held in our name and nobody here knows of.
@@ -65,7 +65,7 @@ impl Lease {
         u128::try_from(age).is_ok_and(|age| age < FRESH.as_millis())
     }
 
-    fn beat(&self, sent: i64) {
+    pub(super) fn beat(&self, sent: i64) {
         self.0.store(sent, Ordering::Relaxed);
     }
 }
@@ -82,7 +82,7 @@ pub(super) async fn register(shared: &Shared) {
         let sent = uptime();
         match super::registered(&shared.link).await {
             Ok(number) => {
-                shared.lease.beat(sent);
+                shared.beaten(sent);
                 let before = shared.replica.swap(number, Ordering::Relaxed);
                 shared.held.lock().clear();
                 if before != 0 {
@@ -204,7 +204,7 @@ async fn beat(shared: &Shared) -> Result<Vec<Replica>, LinkError> {
         })
         .await?;
     if lives {
-        shared.lease.beat(sent);
+        shared.beaten(sent);
     } else {
         register(shared).await;
     }

@@ -3,6 +3,8 @@
 
 use tokio_postgres::{Client, Error, types::Type};
 
+use super::row::Param;
+
 /// How many of the [`STEPS`] this program knows.
 pub(super) const VERSION: i32 = STEPS.len() as i32;
 
@@ -31,15 +33,23 @@ pub(super) enum Migrated {
 
 /// The version of the tables; 0 if there are none.
 pub(super) async fn version(db: &Client) -> Result<i32, Error> {
-    let there = db
-        .query_typed("SELECT to_regclass('raincheck.version') IS NOT NULL", &[])
-        .await?;
-    if !there.first().is_some_and(|row| row.get(0)) {
+    // Not by to_regclass: a connection remembers what was not there, and waiting for our lock does not remind it.
+    let there = "SELECT 1 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+         WHERE n.nspname = 'raincheck' AND c.relname = 'version'";
+    if db.query_typed(there, &[]).await?.is_empty() {
         return Ok(0);
     }
     let sql = "SELECT coalesce(max(version), 0) FROM raincheck.version";
     let rows = db.query_typed(sql, &[]).await?;
     Ok(rows.first().map_or(0, |row| row.get(0)))
+}
+
+/// Until the end of this transaction nobody else changes the tables, or begins on them.
+pub(super) async fn lock(db: &Client) -> Result<(), Error> {
+    let lock: [Param<'_>; 1] = [(&LOCK, Type::INT8)];
+    db.query_typed("SELECT pg_advisory_xact_lock($1)", &lock)
+        .await?;
+    Ok(())
 }
 
 /// Brings the tables to our version.
@@ -52,9 +62,7 @@ pub(super) async fn migrate(db: &Client) -> Result<Migrated, Error> {
         return Ok(Migrated::Ready);
     }
     db.batch_execute("BEGIN").await?;
-    let lock: [(&(dyn tokio_postgres::types::ToSql + Sync), Type); 1] = [(&LOCK, Type::INT8)];
-    db.query_typed("SELECT pg_advisory_xact_lock($1)", &lock)
-        .await?;
+    lock(db).await?;
     // Another replica may have done it meanwhile.
     let found = version(db).await?;
     if found == 0 {

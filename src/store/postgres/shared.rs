@@ -13,7 +13,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::{days::Days, lease::Lease, link::Link, telling::Untold};
 use crate::{
-    metrics::Metrics,
+    metrics::{Metrics, seconds},
     model::{
         id::RunId,
         run::{Run, RunState},
@@ -99,6 +99,14 @@ impl Shared {
         for id in ids {
             held.remove(&id);
         }
+    }
+
+    /// A heartbeat that was sent then has arrived.
+    pub(super) fn beaten(&self, sent: i64) {
+        self.lease.beat(sent);
+        let now = self.now().since(Timestamp::from_millis(0));
+        let gauge = self.metrics.store_heartbeat.with_label_values::<&str>(&[]);
+        gauge.set(seconds(now));
     }
 
     /// Notes whether the database can be written.

@@ -16,6 +16,7 @@ use super::{
     pieces::{self, Of},
     reader,
     runs::{Accept, Cancel, ClaimRuns, Expire, SettleRun, queue_again},
+    sharing,
     tidy::tidy,
     tx::Mark,
 };
@@ -27,6 +28,7 @@ use crate::{
         exchange::{Body, StoredRequest, StoredResponse},
         filter::Filter,
         id::RunId,
+        replica::Sharing,
         retry::Next,
         run::{Progress, Run, RunState},
         time::Timestamp,
@@ -331,6 +333,11 @@ impl Store for PostgresStore {
     async fn books(&self) -> Result<Books, StoreError> {
         self.still_open()?;
         looked(reader::books(&self.shared).await)
+    }
+
+    async fn sharing(&self) -> Result<Sharing, StoreError> {
+        self.still_open()?;
+        looked(sharing::sharing(&self.shared).await)
     }
 
     async fn export(&self, after: Option<RunId>, limit: usize) -> Result<Vec<Moved>, StoreError> {

@@ -92,6 +92,30 @@ fn conforms(cluster: &Cluster, url: impl Fn(&str) -> String) {
 }
 
 #[test]
+fn of_replicas_that_start_at_once_on_a_new_database_one_makes_the_tables() {
+    let Some(cluster) = Cluster::start() else {
+        return;
+    };
+    let runtime = Runtime::new().unwrap();
+    for round in 0..5 {
+        let url = cluster.database(&format!("new{round}"));
+        runtime.block_on(async {
+            let clock = conformance::clock();
+            let folders = [(); 3].map(|()| tempfile::tempdir().unwrap());
+            let opened = folders.each_ref().map(|folder| open(&url, folder, &clock));
+            let stores = futures::future::join_all(opened).await;
+            for store in &stores {
+                assert_eq!(store.identity().loop_id, stores[0].identity().loop_id);
+                assert_eq!(store.sharing().await.unwrap().replicas.len(), 3);
+            }
+            for store in stores {
+                store.close().await;
+            }
+        });
+    }
+}
+
+#[test]
 fn replicas_share_what_there_is_and_a_fenced_one_can_settle_nothing() {
     let Some(cluster) = Cluster::start() else {
         return;

@@ -2,7 +2,7 @@
 
 use tokio_postgres::types::Type;
 
-use super::{days, link::LinkError, row::Param, shared::Shared};
+use super::{days, link::LinkError, row::Param, shared::Shared, sharing};
 use crate::store::Tidied;
 
 /// How many keys go in one piece.
@@ -13,6 +13,7 @@ const LOCK: i64 = i64::from_be_bytes(*b"RainSums");
 /// Drops days that are over, and what belongs to them elsewhere.
 pub(super) async fn tidy(shared: &Shared) -> Result<Tidied, LinkError> {
     days::ahead(shared).await?;
+    sharing::count_days(shared).await?;
     let runs = days::drop_old(shared).await?;
     let kept_since = shared.kept_since();
     let look = shared.link.look(async |db| {
