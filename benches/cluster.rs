@@ -2,11 +2,11 @@
 //!
 //! `cargo bench --bench figures -- cluster | cluster_runs`. PostgreSQL has to be installed; it runs on the same machine.
 
-use std::{process::Command, time::Duration};
+use std::time::Duration;
 
 use crate::{accept, peer, postgres::Cluster, process, proxies, runs};
 
-const DAY: Duration = Duration::from_secs(86400);
+pub(crate) const DAY: Duration = Duration::from_secs(86400);
 const ROUNDS: usize = 5;
 const DATABASE: &str = "bench";
 const FEW: usize = 8;
@@ -30,7 +30,7 @@ pub(crate) async fn compare() {
     let mut ratios = Vec::new();
     for _ in 0..ROUNDS {
         let (embedded, ..) = accept::round(&sqlite).await;
-        let before = cpu();
+        let before = cpu(&cluster);
         let accepted = "SELECT sum(n) FROM raincheck.tally WHERE kind = 0";
         let count = || {
             cluster
@@ -40,7 +40,7 @@ pub(crate) async fn compare() {
         };
         let counted = count();
         let (shared, ..) = accept::round(&postgres).await;
-        let each = (cpu() - before).as_secs_f64() * 1e6 / (count() - counted);
+        let each = (cpu(&cluster) - before).as_secs_f64() * 1e6 / (count() - counted);
         println!(
             "202s: SQLite {embedded:6.0}/s   PostgreSQL {shared:6.0}/s   × {:.2}   database CPU {each:.0} µs each",
             shared / embedded
@@ -81,9 +81,9 @@ async fn whole_over(connections: usize) {
     for _ in 0..ROUNDS {
         // Statistics come a second late.
         tokio::time::sleep(STATISTICS).await;
-        let (before, changed) = (cpu(), live());
+        let (before, changed) = (cpu(&cluster), live());
         let (rate, _, count, p99) = runs::whole(&proxy, &run, &sink, connections).await;
-        let used = (cpu() - before).as_secs_f64() * 1e6 / count as f64;
+        let used = (cpu(&cluster) - before).as_secs_f64() * 1e6 / count as f64;
         tokio::time::sleep(STATISTICS).await;
         let rows = (live() - changed) / count as f64;
         println!(
@@ -100,13 +100,8 @@ async fn whole_over(connections: usize) {
     );
 }
 
-/// CPU of all processes of PostgreSQL on this machine.
-fn cpu() -> Duration {
-    let found = Command::new("pgrep").args(["-x", "postgres"]).output();
-    let found = found.map(|found| found.stdout).unwrap_or_default();
-    String::from_utf8_lossy(&found)
-        .lines()
-        .filter_map(|pid| pid.parse().ok())
-        .map(process::cpu_of)
-        .sum()
+/// CPU of all processes of the server.
+fn cpu(cluster: &Cluster) -> Duration {
+    let processes = cluster.processes().into_iter();
+    processes.map(process::cpu_of).sum()
 }

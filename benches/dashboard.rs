@@ -68,7 +68,8 @@ pub(crate) async fn measure() {
     );
 }
 
-async fn look(address: &str, target: &str) -> Vec<Duration> {
+/// Asks for the same again and again; how long each took, sorted.
+pub(crate) async fn look(address: &str, target: &str) -> Vec<Duration> {
     let mut stream = TcpStream::connect(address).await.expect("it listens");
     let mut buffer = Vec::new();
     let mut times = Vec::new();

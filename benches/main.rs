@@ -13,6 +13,8 @@
 mod accept;
 mod bare;
 mod cluster;
+mod cluster_full;
+mod cluster_two;
 mod conversion;
 mod dashboard;
 mod deliveries;
@@ -47,6 +49,8 @@ fn main() {
         ["memory", file] => accept::serve(file),
         ["accept"] => run(accept::compare()),
         ["cluster"] => run(cluster::compare()),
+        ["cluster_full"] => run(cluster_full::compare()),
+        ["cluster_two"] => run(cluster_two::compare()),
         ["cluster_runs"] => run(cluster::whole()),
         ["conversion"] => run(conversion::compare()),
         ["dashboard"] => run(dashboard::measure()),
@@ -58,7 +62,7 @@ fn main() {
         ["trigger"] => trigger::measure(),
         ["waiting"] => run(waiting::measure()),
         _ => eprintln!(
-            "say which: cargo bench --bench figures -- accept | cluster | cluster_runs | conversion | dashboard | deliveries | full_store | \
+            "say which: cargo bench --bench figures -- accept | cluster | cluster_full | cluster_runs | cluster_two | conversion | dashboard | deliveries | full_store | \
              pass_through | resident | runs | trigger | waiting"
         ),
     }

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::{Path, PathBuf},
     process::{Child, Command},
     time::Duration,
 };
@@ -13,29 +14,64 @@ pub(crate) fn median(values: &mut [f64]) -> f64 {
 }
 
 /// A child process, killed when dropped.
-pub(crate) struct Process(Child);
+pub(crate) struct Process {
+    child: Child,
+    /// The control group that holds it, if one does.
+    group: Option<PathBuf>,
+}
 
 impl Process {
     /// Starts a program.
     pub(crate) fn start(command: &mut Command) -> Self {
-        Self(command.spawn().expect("the program starts"))
+        Self {
+            child: command.spawn().expect("the program starts"),
+            group: None,
+        }
+    }
+
+    /// Lets it have so much of a core and no more, by a control group of either version.
+    pub(crate) fn hold_to(&mut self, share: f64) {
+        let period = 20_000.0;
+        let (period, quota) = (format!("{period}"), format!("{:.0}", period * share));
+        let root = Path::new("/sys/fs/cgroup");
+        let one = root.join("cpu");
+        let (parent, settings) = if one.exists() {
+            let settings = vec![("cpu.cfs_period_us", period), ("cpu.cfs_quota_us", quota)];
+            (one, settings)
+        } else {
+            (
+                root.to_owned(),
+                vec![("cpu.max", format!("{quota} {period}"))],
+            )
+        };
+        let pid = self.child.id();
+        let group = parent.join(format!("raincheck-bench-{pid}"));
+        fs::create_dir(&group).expect("a control group can be made, by root");
+        for (file, value) in settings {
+            fs::write(group.join(file), value).expect("it takes its limit");
+        }
+        fs::write(group.join("cgroup.procs"), pid.to_string()).expect("it takes the process");
+        self.group = Some(group);
     }
 
     /// CPU time used so far, user and system.
     pub(crate) fn cpu(&self) -> Duration {
-        cpu_of(self.0.id())
+        cpu_of(self.child.id())
     }
 
     /// Memory that is resident now, in bytes.
     pub(crate) fn resident(&self) -> u64 {
-        resident_of(self.0.id())
+        resident_of(self.child.id())
     }
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(group) = &self.group {
+            let _ = fs::remove_dir(group);
+        }
     }
 }
 

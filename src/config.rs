@@ -4,6 +4,7 @@ mod check;
 mod complaint;
 mod defaults;
 mod file;
+pub mod postgres_url;
 mod secret;
 mod upstream_url;
 mod value;

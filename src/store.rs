@@ -227,6 +227,15 @@ pub trait Store: Send + Sync + 'static {
         Err(BackupError::Elsewhere)
     }
 
+    /// Makes sure that nobody else uses the store, and ends or frees what those had under way that died: for a copy.
+    ///
+    /// # Errors
+    /// When somebody uses it, or it cannot be read or written.
+    async fn alone(&self) -> Result<(), StoreError> {
+        // An embedded one is opened so.
+        Ok(())
+    }
+
     /// All that is held of up to `limit` runs behind `after`, the oldest first; for a store without other users.
     ///
     /// # Errors

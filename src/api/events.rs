@@ -10,14 +10,17 @@ use http::{
     HeaderMap, HeaderName, HeaderValue,
     header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS},
 };
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
     answer,
     public::Shared,
     waiting::{again, change},
 };
-use crate::{model::run::Run, store::Waiter};
+use crate::{
+    model::{problem::Code, run::Run},
+    store::Waiter,
+};
 
 const EVENT_STREAM: &str = "text/event-stream";
 /// Tells nginx not to hold events back.
@@ -25,6 +28,9 @@ const UNBUFFERED: HeaderName = HeaderName::from_static("x-accel-buffering");
 
 /// Between comments that keep a silent connection open: what lies between closes idle ones after 30 s or more.
 const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// Between looks at a run while the store cannot be read.
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// Whether a request names this media type in `Accept`; `*/*` does not (RFC 9110 §12.5.1).
 pub(super) fn are_asked_for(headers: &HeaderMap) -> bool {
@@ -88,7 +94,21 @@ impl Listening {
     async fn next(&mut self, id: crate::model::id::RunId) -> Option<Bytes> {
         let silent_until = Instant::now() + HEARTBEAT;
         while !self.ended {
-            let run = again(&self.shared, id).await.ok()?;
+            let run = match again(&self.shared, id).await {
+                Ok(run) => run,
+                // An end of the stream would say that the run has ended.
+                Err(problem) if problem.code == Code::StoreUnavailable => {
+                    tokio::select! {
+                        () = sleep(PAUSE) => {}
+                        () = self.shared.stopping.cancelled() => return None,
+                    }
+                    if Instant::now() >= silent_until {
+                        return Some(Bytes::from_static(b":\n\n"));
+                    }
+                    continue;
+                }
+                Err(_) => return None,
+            };
             self.ended = run.state.is_final();
             let record = serde_json::to_vec(&run.record()).ok()?;
             if record != self.told {

@@ -93,24 +93,19 @@ fn copy(arguments: &Copy, screen: &mut Screen<'_>) -> Result<(), Failure> {
         .map_err(|error| Exit::Failed.because(format!("no thread can be started: {error}")))?;
     let scratch = std::env::temp_dir().join(format!("raincheck-copy-{}", std::process::id()));
     let open = |place: &str, name: &str| {
-        let is_url = place.starts_with("postgres://") || place.starts_with("postgresql://");
-        let kind = if is_url {
-            StoreKind::Postgres {
-                url: Secret::new(place.as_bytes()),
-            }
-        } else {
-            StoreKind::Sqlite
-        };
-        let path = if is_url {
-            scratch.join(name)
-        } else {
-            PathBuf::from(place)
+        let (kind, path) = match url(place) {
+            Some(url) => (StoreKind::Postgres { url }, scratch.join(name)),
+            None => (StoreKind::Sqlite, PathBuf::from(place)),
         };
         opened(kind, path, &runtime)
     };
-    if !arguments.from.contains("://") && !PathBuf::from(&arguments.from).join("runs.db").exists() {
-        return Err(Exit::Store.because(format!("{} is no store", arguments.from)));
+    for (option, place) in [("--from", &arguments.from), ("--to", &arguments.to)] {
+        if url(place).is_none() && place.contains("://") {
+            let says = "names no store; write a folder, or postgres://user:password@host/database";
+            return Err(Exit::Usage.because(format!("{option} {says}")));
+        }
     }
+    is_there(&arguments.from, &runtime)?;
     let from = open(&arguments.from, "from")?;
     let to = open(&arguments.to, "to")?;
     let copied = runtime.block_on(async {
@@ -123,6 +118,34 @@ fn copy(arguments: &Copy, screen: &mut Screen<'_>) -> Result<(), Failure> {
     let copied = copied.map_err(|error| Exit::Store.because(error.to_string()))?;
     writeln!(screen.out, "{copied} runs were copied")?;
     Ok(())
+}
+
+/// The URL of a database, if it is one.
+fn url(place: &str) -> Option<Secret> {
+    let schemes = ["postgres://", "postgresql://"];
+    let is_url = schemes.iter().any(|scheme| place.starts_with(scheme));
+    is_url.then(|| Secret::new(place.as_bytes()))
+}
+
+/// Refuses to copy from what is no store: opening it would make one.
+fn is_there(place: &str, runtime: &Runtime) -> Result<(), Failure> {
+    let is_there = match url(place) {
+        Some(url) => {
+            let looked = runtime.block_on(postgres::migrate(&url, true));
+            let versions = looked.map_err(|error| Exit::Store.because(error.to_string()))?;
+            versions.found > 0
+        }
+        None => PathBuf::from(place).join("runs.db").exists(),
+    };
+    if is_there {
+        return Ok(());
+    }
+    let what = if place.contains("://") {
+        "the database"
+    } else {
+        place
+    };
+    Err(Exit::Store.because(format!("{what} of --from is no store")))
 }
 
 /// A store without other users; it keeps what it has for as long as this takes.

@@ -114,6 +114,7 @@ fn each_mistake_is_told_with_what_to_write() {
         tls("cert = \"/nowhere/cert.pem\", key = \"/nowhere/key.pem\""),
         tls("cert = \"/dev/null\""),
         format!("[store]\nkind = \"postgres\"\n{RIGHT}"),
+        format!("[store]\nkind = \"postgres\"\nurl = \"mysql://u:p@h/d\"\n{RIGHT}"),
         format!("[store]\nkind = \"mysql\"\nurl = \"mysql://x\"\n{RIGHT}"),
         format!(
             "[store]\nkind = \"postgres\"\nurl = \"postgres://x/y\"\ndurability = \"relaxed\"\n{RIGHT}"
@@ -398,7 +399,10 @@ fn the_file_in_the_readme_is_right() {
             .next()
             .unwrap()
             .replace("/etc/raincheck/", "");
-        let secret = |_: &str| Some("whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz".into());
+        let secret = |name: &str| match name {
+            "DATABASE_URL" => Some("postgres://u:p@host/database".into()),
+            _ => Some("whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz".into()),
+        };
         let at = folder.path().join("raincheck.toml");
         let (read, _) = check::read(&text, &at, Reader::Proxy, &secret);
         assert!(read.is_ok(), "{:#?}", read.unwrap_err());

@@ -72,6 +72,9 @@ pub(crate) const CHECKS: &[(&str, Check)] = &[
         Box::pin(runs::repeated_when_due(s))
     }),
     ("a key is replayed", |s| Box::pin(runs::key_is_replayed(s))),
+    ("a key that comes twice at once makes one run", |s| {
+        Box::pin(runs::key_comes_twice_at_once(s))
+    }),
     ("a cancel ends a run in each state", |s| {
         Box::pin(runs::cancel_in_each_state(s))
     }),

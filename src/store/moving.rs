@@ -49,6 +49,8 @@ pub enum MoveError {
 /// # Errors
 /// [`MoveError`]; what was copied by then stays.
 pub async fn copy(from: &dyn Store, to: &dyn Store) -> Result<u64, MoveError> {
+    from.alone().await?;
+    to.alone().await?;
     if to.books().await?.accepted > 0 {
         return Err(MoveError::NotEmpty);
     }

@@ -25,6 +25,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use self::{
     committer::Queue,
     days::Days,
+    files::Lent,
     lease::Lease,
     link::{BEGIN, Link, LinkError},
     schema::Migrated,
@@ -37,18 +38,20 @@ use crate::{
     model::{secret::Secret, time::SharedClock},
 };
 
-mod arrays;
+mod alone;
 mod bodies;
 mod claims;
 mod committer;
 mod days;
 mod deliveries;
+mod files;
 mod insert;
 mod lease;
 mod link;
 mod moving;
 mod pieces;
 mod reader;
+mod records;
 mod row;
 mod runs;
 mod schema;
@@ -61,12 +64,14 @@ mod tls;
 mod tx;
 mod write;
 
-/// How long a file that was brought here for a look is kept: longer than a slow reader may take.
-const BORROWED: Duration = Duration::from_secs(3600);
-/// Between looks for files that dead processes left in the folder.
+/// How long a file that was brought here for a look is kept: readers open it at once, and have it then.
+const LENT: Duration = Duration::from_secs(300);
+/// Between looks for pieces of bodies whose run was never stored.
 const SWEEP: Duration = Duration::from_secs(6 * 3600);
 /// Between tries to write a long body while the database is away.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long a good-bye may take: a database that is away needs none.
+const GOOD_BYE: Duration = Duration::from_secs(1);
 /// How long the last changes may take at a stop.
 const CLOSING: Duration = Duration::from_secs(5);
 
@@ -88,8 +93,8 @@ pub struct Settings {
 /// Why the store cannot be opened. The messages say what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// The URL is none.
-    #[error("store.url is no PostgreSQL URL: {0}; write postgres://user:password@host/database")]
+    /// The URL cannot be used.
+    #[error("store.url {0}")]
     Url(String),
     /// The database cannot be used.
     #[error("the database {place} cannot be used: {why}{advice}")]
@@ -112,6 +117,14 @@ pub enum OpenError {
         found: i32,
         /// Ours.
         known: i32,
+    },
+    /// Somebody else has tables in our schema, or has changed ours.
+    #[error(
+        "the schema raincheck in {place} has tables that are not Raincheck's, or not all of them; name another database, or rename that schema"
+    )]
+    Foreign {
+        /// Database and host.
+        place: String,
     },
     /// The server lacks what we need.
     #[error("{place} is PostgreSQL {version}; Raincheck needs 14 or later: upgrade the server")]
@@ -138,9 +151,9 @@ pub struct PostgresStore {
     shared: Arc<Shared>,
     queue: Arc<Queue>,
     identity: Identity,
-    /// Files that were brought here for a look, the oldest first.
-    borrowed: Mutex<Vec<(Instant, String)>>,
-    /// When the folder was last swept.
+    /// What was brought here for a look.
+    lent: Lent,
+    /// When pieces were last swept.
     swept: Mutex<Option<Instant>>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -173,12 +186,16 @@ impl PostgresStore {
         let client = link.connect().await.map_err(failed)?;
         refuse_old(&client, &place).await?;
         let migrated = schema::migrate(&client).await;
-        if let Migrated::Newer(found) = migrated.map_err(|error| failed(error.into()))? {
-            return Err(OpenError::Newer {
-                place,
-                found,
-                known: schema::VERSION,
-            });
+        match migrated.map_err(|error| failed(error.into()))? {
+            Migrated::Ready => {}
+            Migrated::Foreign => return Err(OpenError::Foreign { place }),
+            Migrated::Newer(found) => {
+                return Err(OpenError::Newer {
+                    place,
+                    found,
+                    known: schema::VERSION,
+                });
+            }
         }
         let (identity, high) = first(&client).await.map_err(failed)?;
         drop(client);
@@ -225,7 +242,7 @@ impl PostgresStore {
         let store = Arc::new(Self {
             queue: Arc::new(queue),
             identity,
-            borrowed: Mutex::default(),
+            lent: Lent::default(),
             swept: Mutex::default(),
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -247,7 +264,10 @@ impl PostgresStore {
         self.stop.cancel();
         self.queue.close();
         self.tasks.close();
-        if tokio::time::timeout(CLOSING, self.tasks.wait())
+        // With nothing under way, nothing is lost by not waiting for a database that is silent.
+        let is_idle = self.shared.held.lock().is_empty();
+        let patience = if is_idle { GOOD_BYE } else { CLOSING };
+        if tokio::time::timeout(patience, self.tasks.wait())
             .await
             .is_err()
         {
@@ -257,9 +277,10 @@ impl PostgresStore {
         let owner = self.shared.owner();
         // Others need not wait until they take it for dead.
         let sql = "UPDATE raincheck.replica SET fenced = true WHERE id = $1";
-        let gone = self.shared.link.execute(sql, &[(&owner, Type::INT8)]).await;
-        if let Err(error) = gone {
-            tracing::debug!(%error, "this replica's row stays; others take it for dead");
+        let params: [row::Param<'_>; 1] = [(&owner, Type::INT8)];
+        let gone = self.shared.link.execute(sql, &params);
+        if !matches!(tokio::time::timeout(GOOD_BYE, gone).await, Ok(Ok(_))) {
+            tracing::debug!("this replica's row stays; others take it for dead");
         }
         self.shared.link.close();
     }
@@ -286,6 +307,9 @@ pub async fn migrate(url: &Secret, only_look: bool) -> Result<Versions, OpenErro
     refuse_old(&db, &place).await?;
     let found = schema::version(&db).await;
     let found = found.map_err(|error| failed(error.into()))?;
+    let Some(found) = found else {
+        return Err(OpenError::Foreign { place });
+    };
     let known = schema::VERSION;
     if found > known {
         return Err(OpenError::Newer {
@@ -365,20 +389,28 @@ fn refused(place: String, error: &LinkError) -> OpenError {
         LinkError::Database(error) => error.code().map(|code| code.code().to_owned()),
         _ => None,
     };
+    let why = error.to_string();
     let advice = match code.as_deref() {
         Some("28P01" | "28000") => "; see to user and password in store.url, and to pg_hba.conf",
         Some("3D000") => "; create it: createdb NAME",
-        Some("42501") => "; grant the user CREATE on the database",
-        Some("25006") => "; this server is a read-only standby: name the primary",
+        Some("42501") => {
+            "; grant the user CREATE on the database; tables that are another user's, give it (REASSIGN OWNED)"
+        }
+        Some("25006") => {
+            "; this server is a read-only standby, or default_transaction_read_only is set: name the primary, or a user that may write"
+        }
         Some("53100") => "; the server's disk is full",
         Some("53300") => "; raise max_connections",
+        // It has another shape, or there is less or more of it than our version of it has.
+        Some(code) if code.starts_with("42") => {
+            "; the schema raincheck was made or changed by another program: name another database, or rename that schema"
+        }
+        None if why.contains("TLS") => {
+            "; turn it on in the server (ssl = on), or take sslmode out of store.url"
+        }
         _ => "; see to the host and port in store.url, and that the server runs",
     };
-    OpenError::Database {
-        place,
-        why: error.to_string(),
-        advice,
-    }
+    OpenError::Database { place, why, advice }
 }
 
 #[cfg(test)]

@@ -170,16 +170,31 @@ impl Cluster {
 
     /// kill -9 of the server and all that it has started.
     pub(crate) fn kill(&mut self) {
+        let processes = self.processes();
         let Some(mut server) = self.server.take() else {
             return;
         };
-        let children = format!("/proc/{0}/task/{0}/children", server.id());
-        let children = fs::read_to_string(children).unwrap_or_default();
         let _ = server.kill();
         let _ = server.wait();
-        for child in children.split_whitespace() {
-            let _ = Command::new("kill").args(["-9", child]).status();
+        for process in processes {
+            let _ = Command::new("kill")
+                .args(["-9", &process.to_string()])
+                .stderr(Stdio::null())
+                .status();
         }
+    }
+
+    /// The processes of the server.
+    pub(crate) fn processes(&self) -> Vec<u32> {
+        let Some(server) = self.server.as_ref().map(Child::id) else {
+            return Vec::new();
+        };
+        let children = fs::read_to_string(format!("/proc/{server}/task/{server}/children"));
+        let children = children.unwrap_or_default();
+        let children = children
+            .split_whitespace()
+            .filter_map(|pid| pid.parse().ok());
+        children.chain([server]).collect()
     }
 
     /// Where it listens on 127.0.0.1.

@@ -129,8 +129,10 @@ fn a_key_that_comes_to_two_replicas_at_once_makes_one_run() {
         let key = format!("key-{round}");
         let ask = Ask::post("/?async=true", "same").header("idempotency-key", &key);
         let ids: Vec<_> = thread::scope(|scope| {
+            // Two at each.
             let asked: Vec<_> = all
                 .iter()
+                .chain(all)
                 .map(|replica| scope.spawn(|| replica.ask(&ask)))
                 .collect();
             let replies = asked.into_iter().map(|one| one.join().expect("answer"));

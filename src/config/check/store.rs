@@ -6,6 +6,7 @@ use crate::{
     config::{
         Durability, Store, StoreKind,
         file::Section,
+        postgres_url,
         secret::secret,
         value::{LONGEST, duration, mistyped, one_of, size, text, wrong},
     },
@@ -21,7 +22,13 @@ pub(super) fn read(section: &Section<'_>) -> Store {
             mistyped(value, "a store", "\"sqlite\" or \"postgres\""),
         ),
     });
-    let url = section.optional("url", secret(section.reading));
+    let url = section.optional("url", |given| {
+        let url = secret(section.reading)(given)?;
+        match postgres_url::read(&url) {
+            Err(why) if is_postgres => wrong(given, why),
+            _ => Ok(url),
+        }
+    });
     if section.has("url") && !is_postgres {
         section.complain(
             "url",

@@ -141,23 +141,38 @@ pub(super) async fn repeated_when_due(s: Subject) {
     assert_eq!(s.store.unfinished("app"), 1);
 }
 
+fn keyed(s: &Subject, scope: u8, fingerprint: u8) -> NewRun {
+    let mut new = s.new_run("app");
+    new.facts.has_key = true;
+    new.key = Some(IdempotencyKey {
+        scope: [scope; 32],
+        fingerprint: [fingerprint; 32],
+    });
+    new
+}
+
 pub(super) async fn key_is_replayed(s: Subject) {
-    let keyed = |fingerprint| {
-        let mut new = s.new_run("app");
-        new.facts.has_key = true;
-        new.key = Some(IdempotencyKey {
-            scope: [1; 32],
-            fingerprint: [fingerprint; 32],
-        });
-        new
-    };
-    let id = s.accept(keyed(1)).await;
-    let replayed = s.store.accept(keyed(1)).await.unwrap();
+    let id = s.accept(keyed(&s, 1, 1)).await;
+    let replayed = s.store.accept(keyed(&s, 1, 1)).await.unwrap();
     assert!(matches!(replayed, Accepted::Replayed(run) if run.id == id));
-    let reused = s.store.accept(keyed(2)).await.unwrap();
+    let reused = s.store.accept(keyed(&s, 1, 2)).await.unwrap();
     assert!(matches!(reused, Accepted::KeyReused(known) if known == id));
     assert_eq!(s.books().await.accepted, 1);
     assert_eq!(s.store.unfinished("app"), 1);
+}
+
+pub(super) async fn key_comes_twice_at_once(s: Subject) {
+    for scope in 0..10 {
+        let same = (0..4).map(|_| s.store.accept(keyed(&s, scope, 1)));
+        let other = s.store.accept(keyed(&s, scope, 2));
+        let (same, other) = futures::join!(futures::future::join_all(same), other);
+        let is_new = |one: &&Accepted| matches!(one, Accepted::New(_));
+        let same: Vec<_> = same.into_iter().map(Result::unwrap).collect();
+        let other = other.unwrap();
+        let new = same.iter().chain([&other]).filter(is_new).count();
+        assert_eq!(new, 1, "{same:?} {other:?}");
+    }
+    assert_eq!(s.books().await.accepted, 10);
 }
 
 pub(super) async fn cancel_in_each_state(s: Subject) {

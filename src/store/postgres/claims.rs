@@ -31,7 +31,7 @@ impl<'a> Unclaimed<'a> {
 
 impl Drop for Unclaimed<'_> {
     fn drop(&mut self) {
-        self.shared.forget(self.runs.drain(..));
+        self.shared.let_go(&self.runs);
     }
 }
 
@@ -49,6 +49,7 @@ impl PostgresStore {
         let claims = runs.into_iter().filter_map(|run| {
             let request = requests.remove(&run.id)?;
             left.take(run.id);
+            shared.hold(run.id, &request.body);
             Some(RunClaim {
                 run,
                 request,
@@ -73,6 +74,7 @@ impl PostgresStore {
         let claims = held.into_iter().filter_map(|(run, secret)| {
             let response = responses.remove(&run.id)?;
             left.take(run.id);
+            shared.hold(run.id, &response.body);
             Some(DeliveryClaim {
                 response,
                 endpoint: run.facts.webhook_endpoint.clone().unwrap_or_default(),

@@ -25,6 +25,7 @@ use tokio_postgres::{Client, types::Type};
 use super::{
     insert,
     link::{BEGIN, LinkError, PATIENCE},
+    records::RecordTypes,
     shared::{Effects, Shared},
     tx::Tx,
     write,
@@ -46,6 +47,11 @@ pub(super) trait Verb: Send + Sync + 'static {
     const PATIENT: bool = false;
 
     async fn apply(&self, tx: &Tx<'_>) -> Result<Self::Outcome, LinkError>;
+
+    /// The idempotency key that it asks for: one batch has one verb for each.
+    fn key(&self) -> Option<[u8; 32]> {
+        None
+    }
 
     /// It is committed, and who asked for it has left: what it took is to be given back.
     fn unheard(&self, _outcome: &Self::Outcome, _shared: &Shared) {}
@@ -69,6 +75,7 @@ trait Job: Send {
     fn is_patient(&self) -> bool;
     /// The run that it is about, if it is about one.
     fn of(&self) -> Option<RunId>;
+    fn key(&self) -> Option<[u8; 32]>;
 }
 
 struct Asked<V: Verb> {
@@ -102,6 +109,10 @@ impl<V: Verb> Job for Asked<V> {
 
     fn of(&self) -> Option<RunId> {
         self.of
+    }
+
+    fn key(&self) -> Option<[u8; 32]> {
+        self.verb.key()
     }
 }
 
@@ -174,7 +185,7 @@ pub(super) async fn run(shared: Arc<Shared>, jobs: Jobs) {
     let mut committer = Committer {
         shared,
         jobs: jobs.0,
-        client: None,
+        link: None,
         is_unsure: false,
     };
     let mut batch = Vec::with_capacity(BATCH);
@@ -202,11 +213,13 @@ pub(super) async fn run(shared: Arc<Shared>, jobs: Jobs) {
     }
 }
 
-/// Takes out what is about a run that is in the batch already: the one change may decide the other.
+/// Takes out what is about a run, or a key, that is in the batch already: the one change may decide the other.
 fn put_off(batch: &mut Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
-    let mut seen = HashSet::new();
+    let (mut runs, mut keys) = (HashSet::new(), HashSet::new());
     let all = std::mem::take(batch).into_iter();
-    let (now, later) = all.partition(|job| job.of().is_none_or(|run| seen.insert(run)));
+    let (now, later) = all.partition(|job| {
+        job.of().is_none_or(|run| runs.insert(run)) && job.key().is_none_or(|key| keys.insert(key))
+    });
     *batch = now;
     later
 }
@@ -214,7 +227,8 @@ fn put_off(batch: &mut Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
 struct Committer {
     shared: Arc<Shared>,
     jobs: mpsc::Receiver<Box<dyn Job>>,
-    client: Option<Client>,
+    /// The connection, and the types of its database.
+    link: Option<(Client, RecordTypes)>,
     /// Whether the connection was lost while a commit was under way: it may still hold.
     is_unsure: bool,
 }
@@ -262,7 +276,7 @@ impl Committer {
                 }
                 Err(Ended::Fenced) => super::lease::register(&self.shared).await,
                 Err(Ended::Lost(error)) => {
-                    self.client = None;
+                    self.link = None;
                     self.shared.note(false, &error);
                     // What may hold is neither refused nor promised: it is looked at again.
                     if !self.is_unsure {
@@ -298,18 +312,19 @@ impl Committer {
     }
 
     async fn transaction(&mut self, batch: &mut [Box<dyn Job>]) -> Result<Effects, Ended> {
-        if self.client.as_ref().is_none_or(Client::is_closed) {
-            self.client = Some(self.shared.link.connect().await.map_err(Ended::Lost)?);
-        }
-        let Some(client) = &self.client else {
-            return Err(Ended::Lost(LinkError::Closed));
+        let link = self.link.take().filter(|(client, _)| !client.is_closed());
+        let link = match link {
+            Some(link) => link,
+            None => connect(&self.shared).await.map_err(Ended::Lost)?,
         };
+        let link = self.link.insert(link);
+        let client = &link.0;
         let is_committing = AtomicBool::new(false);
         let begin = Begin {
             is_unsure: self.is_unsure,
             is_committing: &is_committing,
         };
-        let done = timeout(PATIENCE, apply(&self.shared, client, batch, begin)).await;
+        let done = timeout(PATIENCE, apply(&self.shared, link, batch, begin)).await;
         let ended = match done {
             Ok(Ok(effects)) => {
                 self.is_unsure = false;
@@ -322,11 +337,18 @@ impl Committer {
         if !matches!(ended, Ended::Lost(_)) {
             let undone = timeout(PATIENCE, client.batch_execute("ROLLBACK")).await;
             if !matches!(undone, Ok(Ok(()))) {
-                self.client = None;
+                self.link = None;
             }
         }
         Err(ended)
     }
+}
+
+async fn connect(shared: &Shared) -> Result<(Client, RecordTypes), LinkError> {
+    let client = shared.link.connect().await?;
+    let types = timeout(PATIENCE, RecordTypes::of(&client)).await;
+    let types = types.map_err(|_elapsed| LinkError::Silent)??;
+    Ok((client, types))
 }
 
 /// How a transaction begins.
@@ -340,7 +362,7 @@ struct Begin<'a> {
 /// Begins, applies, and commits. Fencing us waits for it, as it waits for a fence; and after a lost one it waits for that.
 async fn apply(
     shared: &Shared,
-    client: &Client,
+    (client, types): &(Client, RecordTypes),
     batch: &mut [Box<dyn Job>],
     begin: Begin<'_>,
 ) -> Result<Effects, Ended> {
@@ -350,6 +372,7 @@ async fn apply(
     let tx = Tx {
         db: client,
         shared,
+        types,
         owner,
         is_again: begin.is_unsure,
         effects: Mutex::default(),
@@ -370,10 +393,7 @@ async fn apply(
     if done.is_err() {
         // What is held all the same is found out, and given back.
         let taken = std::mem::take(&mut tx.effects.lock().taken);
-        let mut held = shared.held.lock();
-        for id in &taken {
-            held.remove(id);
-        }
+        shared.let_go(&taken);
     }
     done?;
     Ok(tx.effects.into_inner())

@@ -56,7 +56,7 @@ impl Verb for ClaimDeliveries {
     }
 
     fn unheard(&self, (held, _): &Self::Outcome, shared: &Shared) {
-        shared.forget(held.iter().map(|(run, _)| run.id));
+        shared.let_go(held.iter().map(|(run, _)| &run.id));
     }
 }
 

@@ -1,4 +1,4 @@
-//! New runs: all of a batch in one statement (the function `accept` of the database).
+//! New runs: all of a batch in one statement (the function `accept_2` of the database).
 
 use std::collections::HashSet;
 
@@ -6,10 +6,10 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::{
-    arrays::Arrays,
     link::LinkError,
     pieces,
-    row::{self, Columns},
+    records::Record,
+    row::{self, Columns, Param},
     tx::Tx,
 };
 use crate::model::{exchange::StoredRequest, run::Run, secret::Secret};
@@ -33,8 +33,32 @@ impl Insert {
         }
     }
 
-    fn secret(&self) -> Option<&[u8]> {
-        self.request.webhook_secret.as_ref().map(Secret::reveal)
+    /// As the database's type `new_2` has it.
+    fn record(&self) -> Record<'_> {
+        let Self {
+            run, request, to, ..
+        } = self;
+        Record::default()
+            .with(to.id)
+            .with(to.state)
+            .with(&run.policy.route)
+            .with(&run.facts.name)
+            .with(&run.facts.dialect)
+            .with(to.accepted)
+            .with(to.started)
+            .with(to.due)
+            .with(to.expires)
+            .with(to.attempts)
+            .with(self.owner)
+            .with(row::fixed(run))
+            .with(&to.doc)
+            .with(request.webhook_secret.as_ref().map(Secret::reveal))
+            .with(&request.head[..])
+            .with(pieces::inline(&request.body))
+            .with(pieces::len(&request.body))
+            .with(pieces::file(&request.body))
+            .with(request.client.map(|client| client.to_string()))
+            .with(request.tls)
     }
 }
 
@@ -44,45 +68,18 @@ pub(super) async fn all(tx: &Tx<'_>) -> Result<(), LinkError> {
     if new.is_empty() {
         return Ok(());
     }
-    let rows = || new.iter();
-    let runs = || new.iter().map(|it| &it.to);
-    // One whose commit was not heard of may be over by now.
-    let arrays = Arrays::after((Box::new(tx.is_again), Type::BOOL))
-        .with(Type::UUID_ARRAY, runs().map(|to| to.id))
-        .with(Type::TEXT_ARRAY, runs().map(|to| to.state))
-        .with(Type::TEXT_ARRAY, rows().map(|it| &it.run.policy.route))
-        .with(Type::TEXT_ARRAY, rows().map(|it| &it.run.facts.name))
-        .with(Type::TEXT_ARRAY, rows().map(|it| &it.run.facts.dialect))
-        .with(Type::INT8_ARRAY, runs().map(|to| to.accepted))
-        .with(Type::INT8_ARRAY, runs().map(|to| to.started))
-        .with(Type::INT8_ARRAY, runs().map(|to| to.due))
-        .with(Type::INT8_ARRAY, runs().map(|to| to.expires))
-        .with(Type::INT4_ARRAY, runs().map(|to| to.attempts))
-        .with(Type::INT8_ARRAY, rows().map(|it| it.owner))
-        .with(Type::TEXT_ARRAY, rows().map(|it| row::fixed(&it.run)))
-        .with(Type::TEXT_ARRAY, runs().map(|to| &to.doc))
-        .with(Type::BYTEA_ARRAY, rows().map(Insert::secret))
-        .with(Type::BYTEA_ARRAY, rows().map(|it| &it.request.head[..]))
-        .with(
-            Type::BYTEA_ARRAY,
-            rows().map(|it| pieces::inline(&it.request.body)),
-        )
-        .with(
-            Type::INT8_ARRAY,
-            rows().map(|it| pieces::len(&it.request.body)),
-        )
-        .with(
-            Type::TEXT_ARRAY,
-            rows().map(|it| pieces::file(&it.request.body)),
-        )
-        .with(
-            Type::TEXT_ARRAY,
-            rows().map(|it| it.request.client.map(|client| client.to_string())),
-        )
-        .with(Type::BOOL_ARRAY, rows().map(|it| it.request.tls));
-    let sql = arrays.call("accept_1");
-    let rows = tx.query(&sql, &arrays.params()).await?;
-    let stored: HashSet<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+    let ids: Vec<Uuid> = new.iter().map(|it| it.to.id).collect();
+    let records: Vec<Record<'_>> = new.iter().map(Insert::record).collect();
+    let params: [Param<'_>; 3] = [
+        // One whose commit was not heard of may be over by now.
+        (&tx.is_again, Type::BOOL),
+        (&ids, Type::UUID_ARRAY),
+        (&records, tx.types.new.clone()),
+    ];
+    let sql = "SELECT raincheck.accept_2($1, $2, $3)";
+    let rows = tx.query(sql, &params).await?;
+    let stored: Option<Vec<Uuid>> = rows.first().and_then(|row| row.get(0));
+    let stored: HashSet<Uuid> = stored.into_iter().flatten().collect();
     let mut effects = tx.effects.lock();
     for it in new.iter().filter(|it| stored.contains(&it.to.id)) {
         effects.record(None, &it.run, it.owner.is_some());

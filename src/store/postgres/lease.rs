@@ -41,7 +41,7 @@ use crate::{
 const BEAT: Duration = Duration::from_secs(3);
 const LOOK: Duration = Duration::from_secs(1);
 /// A replica whose heart has not beaten for so long, by our own clock and while ours did, is dead.
-const DEAD: Duration = Duration::from_secs(20);
+pub(super) const DEAD: Duration = Duration::from_secs(20);
 /// So old may our last heartbeat be when an attempt begins: others wait for longer.
 pub(super) const FRESH: Duration = Duration::from_secs(10);
 /// Runs that are taken over in one transaction: others get theirs in between.
@@ -108,17 +108,21 @@ pub(super) async fn register(shared: &Shared) {
 
 /// Keeps this replica alive, takes over from dead ones, and tells of what others do, until `stop`.
 pub(super) async fn keep(shared: Arc<Shared>, queue: Arc<Queue>, stop: CancellationToken) {
+    tokio::select! {
+        () = keep_on(&shared, &queue) => {}
+        () = stop.cancelled() => {}
+    }
+}
+
+async fn keep_on(shared: &Shared, queue: &Queue) {
     let mut look = interval(LOOK);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut others = Others::default();
     let (mut beaten, mut searched) = (None::<Instant>, Instant::now());
     loop {
-        tokio::select! {
-            _ = look.tick() => {}
-            () = stop.cancelled() => return,
-        }
+        look.tick().await;
         if beaten.is_none_or(|beaten| beaten.elapsed() >= BEAT) {
-            match beat(&shared).await {
+            match beat(shared).await {
                 Ok(seen) => {
                     beaten = Some(Instant::now());
                     shared.note(true, &"");
@@ -127,13 +131,13 @@ pub(super) async fn keep(shared: Arc<Shared>, queue: Arc<Queue>, stop: Cancellat
                     let alive = i64::try_from(alive).unwrap_or(i64::MAX);
                     shared.metrics.store_replicas.set(alive);
                     for dead in others.silent(&seen) {
-                        fence(&shared, &dead).await;
+                        fence(shared, &dead).await;
                     }
                     // What cannot be counted now is counted at the next beat.
                     let _ = queue.submit(Recount, None).await;
                     // What cannot be asked now is asked at the next beat.
-                    let _ = agree(&shared).await;
-                    take_over(&shared, &queue).await;
+                    let _ = agree(shared).await;
+                    take_over(shared, queue).await;
                 }
                 Err(error) => {
                     others = Others::default();
@@ -272,7 +276,7 @@ impl Verb for Recount {
 }
 
 /// Takes over, piece by piece, whatever is held in the name of a fenced replica; then its row goes.
-async fn take_over(shared: &Shared, queue: &Queue) {
+pub(super) async fn take_over(shared: &Shared, queue: &Queue) {
     loop {
         let now = shared.now();
         match queue.submit(Adopt { now }, None).await {
@@ -377,7 +381,8 @@ impl Verb for GiveBack {
         let lost: Vec<Uuid> = {
             let held = tx.shared.held.lock();
             let ours = ours.iter().map(|row| row.get(0));
-            ours.filter(|id| !held.contains(&row::id(*id))).collect()
+            ours.filter(|id| !held.contains_key(&row::id(*id)))
+                .collect()
         };
         if lost.is_empty() {
             return Ok(());

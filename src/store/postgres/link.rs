@@ -2,7 +2,6 @@
 
 use std::{
     future::{Future, poll_fn},
-    str::FromStr,
     sync::Arc,
     time::Duration,
 };
@@ -20,7 +19,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::TaskTracker;
 
 use super::{row::Param, tls};
-use crate::model::secret::Secret;
+use crate::{config::postgres_url, model::secret::Secret};
 
 /// For a connection, its log-in included.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -86,18 +85,8 @@ pub(super) struct Link {
 impl Link {
     /// Reads the URL; nothing is connected yet.
     pub(super) fn new(url: &Secret, runtime: Handle) -> Result<Self, String> {
-        let text = std::str::from_utf8(url.reveal()).map_err(|_| "it is not UTF-8".to_owned())?;
-        let (text, roots) = tls::split(text);
-        let mut config = Config::from_str(&text).map_err(|error| {
-            let cause = std::error::Error::source(&error);
-            cause.map_or_else(|| error.to_string(), ToString::to_string)
-        })?;
-        if config.get_hosts().is_empty() {
-            return Err("it names no host".to_owned());
-        }
-        if config.get_dbname().is_none() {
-            return Err("it names no database".to_owned());
-        }
+        let text = std::str::from_utf8(url.reveal()).map_err(|_| "is not UTF-8".to_owned())?;
+        let (mut config, roots) = postgres_url::read(text)?;
         config
             .connect_timeout(CONNECT)
             .keepalives_idle(SILENCE)

@@ -55,9 +55,13 @@ impl Verb for Accept {
         Ok((Accepted::New(None), tx.fence()))
     }
 
+    fn key(&self) -> Option<[u8; 32]> {
+        self.key.map(|key| key.scope)
+    }
+
     fn unheard(&self, (accepted, _): &Self::Outcome, shared: &Shared) {
         if matches!(accepted, Accepted::New(_)) {
-            shared.forget([self.run.id]);
+            shared.let_go(&[self.run.id]);
         }
     }
 }
@@ -174,7 +178,7 @@ impl Verb for ClaimRuns {
     }
 
     fn unheard(&self, started: &Self::Outcome, shared: &Shared) {
-        shared.forget(started.runs.iter().map(|run| run.id));
+        shared.let_go(started.runs.iter().map(|run| &run.id));
     }
 }
 
@@ -218,7 +222,7 @@ impl Verb for SettleRun {
     }
 
     fn unheard(&self, _outcome: &Self::Outcome, shared: &Shared) {
-        shared.forget([self.run.id]);
+        shared.let_go(&[self.run.id]);
     }
 }
 

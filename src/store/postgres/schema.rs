@@ -17,9 +17,10 @@ const LOCK: i64 = i64::from_be_bytes(*b"\0\0\0\0Rain");
 
 /// The way to each version from the one before. Times are milliseconds since 1970. What a program of the version before
 /// cannot write to is never added: replicas are restarted one by one.
-const STEPS: [&str; 2] = [
+const STEPS: [&str; 3] = [
     include_str!("migrations/1.sql"),
     include_str!("migrations/2.sql"),
+    include_str!("migrations/3.sql"),
 ];
 
 /// What became of bringing the tables to our version.
@@ -29,19 +30,27 @@ pub(super) enum Migrated {
     Ready,
     /// A later program has changed them.
     Newer(i32),
+    /// They are another program's.
+    Foreign,
 }
 
-/// The version of the tables; 0 if there are none.
-pub(super) async fn version(db: &Client) -> Result<i32, Error> {
+/// The version of the tables; 0 if there are none; none if there are some, and not of ours.
+pub(super) async fn version(db: &Client) -> Result<Option<i32>, Error> {
     // Not by to_regclass: a connection remembers what was not there, and waiting for our lock does not remind it.
-    let there = "SELECT 1 FROM pg_catalog.pg_class AS c JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
-         WHERE n.nspname = 'raincheck' AND c.relname = 'version'";
-    if db.query_typed(there, &[]).await?.is_empty() {
-        return Ok(0);
+    let tables = "SELECT c.relname::text FROM pg_catalog.pg_class AS c
+         JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace WHERE n.nspname = 'raincheck' AND c.relkind = 'r'";
+    let tables = db.query_typed(tables, &[]).await?;
+    if tables.is_empty() {
+        return Ok(Some(0));
     }
-    let sql = "SELECT coalesce(max(version), 0) FROM raincheck.version";
-    let rows = db.query_typed(sql, &[]).await?;
-    Ok(rows.first().map_or(0, |row| row.get(0)))
+    let has = |name: &str| tables.iter().any(|row| row.get::<_, &str>(0) == name);
+    if !(has("version") && has("identity") && has("live")) {
+        return Ok(None);
+    }
+    let rows = db
+        .query_typed("SELECT max(version)::int FROM raincheck.version", &[])
+        .await?;
+    Ok(rows.first().and_then(|row| row.get(0)))
 }
 
 /// Until the end of this transaction nobody else changes the tables, or begins on them.
@@ -54,17 +63,18 @@ pub(super) async fn lock(db: &Client) -> Result<(), Error> {
 
 /// Brings the tables to our version.
 pub(super) async fn migrate(db: &Client) -> Result<Migrated, Error> {
-    let found = version(db).await?;
-    if found > VERSION {
-        return Ok(Migrated::Newer(found));
-    }
-    if found == VERSION {
-        return Ok(Migrated::Ready);
+    match version(db).await? {
+        None => return Ok(Migrated::Foreign),
+        Some(found) if found > VERSION => return Ok(Migrated::Newer(found)),
+        Some(VERSION) => return Ok(Migrated::Ready),
+        Some(_) => {}
     }
     db.batch_execute("BEGIN").await?;
     lock(db).await?;
     // Another replica may have done it meanwhile.
-    let found = version(db).await?;
+    let Some(found) = version(db).await? else {
+        return Ok(Migrated::Foreign);
+    };
     if found == 0 {
         db.batch_execute(BEGINNING).await?;
     }

@@ -1,7 +1,7 @@
 //! What the tasks of one store share.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
@@ -41,8 +41,9 @@ pub(super) struct Shared {
     pub(super) replica: AtomicI64,
     /// How many replicas are alive, this one included.
     pub(super) alive: AtomicUsize,
-    /// What this process holds, as far as somebody here knows of it.
-    pub(super) held: Mutex<HashSet<RunId>>,
+    /// What this process holds, as far as somebody here knows of it, and the file that it reads of it. What is held in
+    /// our name and not here is found, and given back.
+    pub(super) held: Mutex<HashMap<RunId, Option<String>>>,
     pub(super) writable: AtomicBool,
     pub(super) closing: AtomicBool,
 }
@@ -93,14 +94,6 @@ impl Shared {
         Ok(())
     }
 
-    /// Nobody here has these any more, though they are held in our name: they are found and given back.
-    pub(super) fn forget(&self, ids: impl IntoIterator<Item = RunId>) {
-        let mut held = self.held.lock();
-        for id in ids {
-            held.remove(&id);
-        }
-    }
-
     /// A heartbeat that was sent then has arrived.
     pub(super) fn beaten(&self, sent: i64) {
         self.lease.beat(sent);
@@ -123,12 +116,7 @@ impl Shared {
 
     /// Carries out what follows from a committed transaction.
     pub(super) fn follow_up(&self, effects: Effects) {
-        if !effects.freed.is_empty() {
-            let mut held = self.held.lock();
-            for id in &effects.freed {
-                held.remove(id);
-            }
-        }
+        self.let_go(&effects.freed);
         let mut unfinished = self.unfinished.write();
         if let Some(recounted) = effects.recounted {
             *unfinished = recounted;

@@ -4,10 +4,9 @@
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use tokio::time::Instant;
 
 use super::{
-    BORROWED, PostgresStore, bodies,
+    PostgresStore, alone, bodies,
     committer::{Failure, Verb},
     days,
     deliveries::{ClaimDeliveries, ExpireDeliveries, Redeliver, SettleDelivery},
@@ -115,6 +114,7 @@ impl Store for PostgresStore {
         };
         match self.queue.submit(accept, Some(id)).await {
             Ok((accept, (Accepted::New(_), fence))) if start => {
+                self.shared.hold(id, &accept.request.body);
                 Ok(Accepted::New(Some(Box::new(RunClaim {
                     run: accept.run,
                     request: accept.request,
@@ -213,7 +213,9 @@ impl Store for PostgresStore {
     }
 
     async fn cancelled(&self, ids: Vec<RunId>) -> Result<Vec<RunId>, StoreError> {
-        looked(reader::cancelled(&self.shared, &ids).await)
+        let cancelled = looked(reader::cancelled(&self.shared, &ids).await)?;
+        self.shared.let_go(&cancelled);
+        Ok(cancelled)
     }
 
     async fn expire(&self) -> Result<Vec<Run>, StoreError> {
@@ -296,12 +298,12 @@ impl Store for PostgresStore {
         if !matches!(self.find(id).await?, Found::Run(run) if run.state.is_final()) {
             return Ok(None);
         }
+        if let Some(response) = self.lent.response(id) {
+            return Ok(Some(response));
+        }
         let responses = bodies::responses(&self.shared, &[id]).await;
         let response = looked(responses)?.remove(&id);
-        if let Some(response) = &response {
-            self.borrow(&response.body);
-        }
-        Ok(response)
+        Ok(response.map(|response| self.lend(id, response)))
     }
 
     async fn attempts(&self, id: RunId) -> Result<Attempts, StoreError> {
@@ -325,7 +327,10 @@ impl Store for PostgresStore {
 
     async fn tidy(&self) -> Result<Tidied, StoreError> {
         self.give_files_back();
-        let files = self.sweep().await;
+        let files = self.sweep().await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "files that dead processes left stay for now");
+            0
+        });
         let tidied = looked(tidy(&self.shared).await)?;
         Ok(Tidied { files, ..tidied })
     }
@@ -338,6 +343,10 @@ impl Store for PostgresStore {
     async fn sharing(&self) -> Result<Sharing, StoreError> {
         self.still_open()?;
         looked(sharing::sharing(&self.shared).await)
+    }
+
+    async fn alone(&self) -> Result<(), StoreError> {
+        alone::alone(&self.shared, &self.queue).await
     }
 
     async fn export(&self, after: Option<RunId>, limit: usize) -> Result<Vec<Moved>, StoreError> {
@@ -425,62 +434,6 @@ impl PostgresStore {
             tokio::time::sleep(super::PAUSE).await;
         }
         Ok(())
-    }
-
-    /// Removes a file that nobody reads any more.
-    fn remove(&self, body: &Body) {
-        if let Body::Spooled { name, .. } = body
-            && let Err(error) = self.shared.spool.remove(name)
-        {
-            tracing::debug!(%error, name, "a spool file stays for now");
-        }
-    }
-
-    /// Keeps a file that was brought here for a look, for as long as it may take to read it.
-    fn borrow(&self, body: &Body) {
-        if let Body::Spooled { name, .. } = body {
-            self.borrowed.lock().push((Instant::now(), name.clone()));
-        }
-    }
-
-    /// Removes what was left behind, now and then: files of dead processes, which no row names, and pieces of bodies whose
-    /// run was never stored.
-    async fn sweep(&self) -> u64 {
-        let is_due = |swept: Option<Instant>| swept.is_none_or(|it| it.elapsed() >= super::SWEEP);
-        if !is_due(*self.swept.lock()) {
-            return 0;
-        }
-        *self.swept.lock() = Some(Instant::now());
-        let old = self.shared.now().before(pieces::UNNAMED);
-        if let Err(error) = pieces::sweep(&self.shared, old).await {
-            tracing::debug!(%error, "pieces of bodies that nobody has stay for now");
-        }
-        let spool = self.shared.spool.clone();
-        let swept = tokio::task::spawn_blocking(move || {
-            let suspects = spool.suspects()?;
-            for name in &suspects {
-                spool.remove(name)?;
-            }
-            std::io::Result::Ok(suspects.len() as u64)
-        });
-        match swept.await {
-            Ok(Ok(files)) => files,
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "the spool cannot be swept");
-                0
-            }
-            Err(_panicked) => 0,
-        }
-    }
-
-    fn give_files_back(&self) {
-        let mut borrowed = self.borrowed.lock();
-        let over = borrowed.partition_point(|(since, _)| since.elapsed() >= BORROWED);
-        for (_, name) in borrowed.drain(..over) {
-            if let Err(error) = self.shared.spool.remove(&name) {
-                tracing::debug!(%error, name, "a spool file stays for now");
-            }
-        }
     }
 }
 

@@ -196,8 +196,6 @@ fn what_cannot_be_opened_says_what_to_do() {
             .unwrap_or_default()
     };
     for (url, says) in [
-        ("", "names no host"),
-        ("mysql://x/y", "no PostgreSQL URL"),
         ("postgres://u:secret@localhost", "names no database"),
         (&url.replace("/there", "/nothing"), "createdb"),
     ] {
@@ -206,6 +204,14 @@ fn what_cannot_be_opened_says_what_to_do() {
         assert!(!said.contains("secret"), "{said}");
     }
     assert_eq!(refused(&url), "");
+    let other = cluster.database("other");
+    cluster.ask(
+        "other",
+        "CREATE SCHEMA raincheck; CREATE TABLE raincheck.clouds()",
+    );
+    assert!(refused(&other).contains("not Raincheck's"));
+    let demanding = format!("{url}?sslmode=require");
+    assert!(refused(&demanding).contains("ssl = on"));
     cluster.ask("there", "UPDATE raincheck.version SET version = 99");
     assert!(refused(&url).contains("version 99"), "{}", refused(&url));
     cluster.kill();

@@ -1,43 +1,13 @@
-//! TLS to the database, in the words of libpq's URLs (<https://www.postgresql.org/docs/current/libpq-ssl.html>).
+//! TLS to the database.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use percent_encoding::percent_decode_str;
 use rustls::{
     ClientConfig, RootCertStore,
     pki_types::{CertificateDer, pem::PemObject},
 };
 use tokio_postgres::config::SslMode;
 use tokio_postgres_rustls::MakeRustlsConnect;
-
-/// Takes out of a URL what the driver does not know: the file with the authorities; and `verify-full`, since whoever is
-/// asked to encrypt verifies here.
-pub(super) fn split(url: &str) -> (String, Option<PathBuf>) {
-    let Some((before, query)) = url.split_once('?') else {
-        return (url.to_owned(), None);
-    };
-    let mut roots = None;
-    let mut left = Vec::new();
-    for pair in query.split('&') {
-        match pair.split_once('=') {
-            Some(("sslrootcert", "system")) => {}
-            Some(("sslrootcert", path)) => {
-                let path = percent_decode_str(path).decode_utf8_lossy();
-                roots = Some(PathBuf::from(path.into_owned()));
-            }
-            Some(("sslmode", "verify-full" | "verify-ca")) => left.push("sslmode=require"),
-            _ => left.push(pair),
-        }
-    }
-    let query = left.join("&");
-    let is_bare = query.is_empty();
-    let url = if is_bare {
-        before.to_owned()
-    } else {
-        format!("{before}?{query}")
-    };
-    (url, roots)
-}
 
 /// By the authorities in the file, or the system's. (`sslmode=require` verifies too: an encrypted connection to anybody is
 /// worth little.)
@@ -80,28 +50,6 @@ fn authorities(path: &Path) -> Result<RootCertStore, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn libpqs_words_for_authorities_are_taken_out() {
-        for (url, left, roots) in [
-            ("postgres://h/d", "postgres://h/d", None),
-            ("postgres://h/d?", "postgres://h/d", None),
-            (
-                "postgres://h/d?sslmode=verify-full&sslrootcert=%2Fetc%2Fmy%20ca.pem&application_name=x",
-                "postgres://h/d?sslmode=require&application_name=x",
-                Some("/etc/my ca.pem"),
-            ),
-            ("postgres://h/d?sslrootcert=system", "postgres://h/d", None),
-            (
-                "postgres://h/d?sslmode=prefer",
-                "postgres://h/d?sslmode=prefer",
-                None,
-            ),
-        ] {
-            let roots = roots.map(PathBuf::from);
-            assert_eq!(split(url), (left.to_owned(), roots), "{url}");
-        }
-    }
 
     #[test]
     fn a_file_without_authorities_is_named() {

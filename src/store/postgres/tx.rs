@@ -9,6 +9,7 @@ use tokio_postgres::{Client, Row, types::Type};
 use super::{
     insert::Insert,
     link::LinkError,
+    records::RecordTypes,
     row::{self, COLUMNS, Columns, Param, StoredRun},
     shared::{self, Effects, Shared, Stood},
     write::Write,
@@ -22,6 +23,7 @@ use crate::{
 pub(super) struct Tx<'a> {
     pub(super) db: &'a Client,
     pub(super) shared: &'a Shared,
+    pub(super) types: &'a RecordTypes,
     /// In whose name things are held.
     pub(super) owner: i64,
     /// Whether it was tried before, and nobody heard how its commit ended.
@@ -113,7 +115,7 @@ impl Tx<'_> {
 
     /// Notes that a run, or its delivery, is held by this process from now on: before anything of it is committed.
     pub(super) fn take(&self, id: RunId) {
-        self.shared.held.lock().insert(id);
+        self.shared.held.lock().insert(id, None);
         self.effects.lock().taken.push(id);
     }
 

@@ -1,5 +1,5 @@
-//! Changes of runs. Those of a batch that wait at the same time go as one statement (the functions `change` and `finish` of
-//! the database), which says itself how each run must stand.
+//! Changes of runs. Those of a batch that wait at the same time go as one statement (the functions `change_2` and `finish_2`
+//! of the database), which says itself how each run must stand.
 
 use std::collections::HashSet;
 
@@ -8,10 +8,10 @@ use tokio_postgres::types::Type;
 use uuid::Uuid;
 
 use super::{
-    arrays::Arrays,
     link::LinkError,
     pieces,
-    row::Columns,
+    records::Record,
+    row::{Columns, Param},
     tx::{Entry, Mark, Tx},
 };
 use crate::model::exchange::StoredResponse;
@@ -53,12 +53,22 @@ async fn some(tx: &Tx<'_>, writes: Vec<Write>, are_last: bool) -> Result<(), Lin
     if writes.is_empty() {
         return Ok(());
     }
-    let arrays = arrays(&writes);
-    let function = if are_last { "finish_1" } else { "change_1" };
-    let sql = arrays.call(function);
-    let rows = tx.query(&sql, &arrays.params()).await?;
-    drop(arrays);
-    let changed: HashSet<Uuid> = rows.iter().map(|row| row.get(0)).collect();
+    let function = if are_last { "finish_2" } else { "change_2" };
+    let sql = format!("SELECT raincheck.{function}($1, $2, $3, $4)");
+    let ids: Vec<Uuid> = writes.iter().map(|it| it.to.id).collect();
+    let records: Vec<Record<'_>> = writes.iter().map(record).collect();
+    let has_ends = writes.iter().any(|it| it.response.is_some());
+    let has_entries = writes.iter().any(|it| it.entry.is_some());
+    let params: [Param<'_>; 4] = [
+        (&ids, Type::UUID_ARRAY),
+        (&records, tx.types.write.clone()),
+        (&has_ends, Type::BOOL),
+        (&has_entries, Type::BOOL),
+    ];
+    let rows = tx.query(&sql, &params).await?;
+    drop(records);
+    let changed: Option<Vec<Uuid>> = rows.first().and_then(|row| row.get(0));
+    let changed: HashSet<Uuid> = changed.into_iter().flatten().collect();
     for write in writes {
         let applies = changed.contains(&write.to.id);
         // Nobody waits if the batch is given up.
@@ -67,59 +77,39 @@ async fn some(tx: &Tx<'_>, writes: Vec<Write>, are_last: bool) -> Result<(), Lin
     Ok(())
 }
 
-/// In the order in which the functions take them.
-fn arrays(writes: &[Write]) -> Arrays<'_> {
-    let was = || writes.iter().map(|it| &it.before);
-    let to = || writes.iter().map(|it| &it.to);
-    let came = || writes.iter().map(|it| it.response.as_ref());
-    let entry = || writes.iter().map(|it| it.entry.as_ref());
-    Arrays::default()
-        .with(Type::UUID_ARRAY, to().map(|it| it.id))
-        .with(Type::TEXT_ARRAY, was().map(|it| it.state))
-        .with(Type::INT4_ARRAY, was().map(|it| it.attempts))
-        .with(Type::INT8_ARRAY, was().map(|it| it.owner))
-        .with(Type::TEXT_ARRAY, was().map(|it| it.d_state))
-        .with(Type::INT4_ARRAY, was().map(|it| it.d_attempts))
-        .with(Type::TEXT_ARRAY, to().map(|it| it.state))
-        .with(Type::TEXT_ARRAY, to().map(|it| it.reason))
-        .with(Type::INT8_ARRAY, to().map(|it| it.started))
-        .with(Type::INT8_ARRAY, to().map(|it| it.finished))
-        .with(Type::INT8_ARRAY, to().map(|it| it.due))
-        .with(Type::INT8_ARRAY, to().map(|it| it.expires))
-        .with(Type::INT8_ARRAY, to().map(|it| it.done))
-        .with(Type::INT4_ARRAY, to().map(|it| it.attempts))
-        .with(Type::INT8_ARRAY, writes.iter().map(|it| it.owner))
-        .with(Type::TEXT_ARRAY, to().map(|it| it.d_state))
-        .with(Type::INT4_ARRAY, to().map(|it| it.d_attempts))
-        .with(Type::INT8_ARRAY, to().map(|it| it.d_due))
-        .with(Type::INT8_ARRAY, to().map(|it| it.d_until))
-        .with(Type::TEXT_ARRAY, to().map(|it| &it.d_host))
-        .with(Type::TEXT_ARRAY, to().map(|it| &it.doc))
-        .with(Type::BOOL_ARRAY, writes.iter().map(|it| it.keeps_secret))
-        .with(Type::BOOL_ARRAY, came().map(|it| it.is_some()))
-        .with(
-            Type::BYTEA_ARRAY,
-            came().map(|it| it.map(|it| &it.head[..])),
-        )
-        .with(
-            Type::BYTEA_ARRAY,
-            came().map(|it| it.and_then(|it| pieces::inline(&it.body))),
-        )
-        .with(
-            Type::INT8_ARRAY,
-            came().map(|it| it.and_then(|it| pieces::len(&it.body))),
-        )
-        .with(
-            Type::TEXT_ARRAY,
-            came().map(|it| it.and_then(|it| pieces::file(&it.body))),
-        )
-        .with(
-            Type::INT2_ARRAY,
-            entry().map(|it| it.map(|it| it.of as i16)),
-        )
-        .with(
-            Type::INT4_ARRAY,
-            entry().map(|it| it.map(|it| it.number.cast_signed())),
-        )
-        .with(Type::TEXT_ARRAY, entry().map(|it| it.map(|it| &it.json)))
+/// As the database's type `write_2` has it.
+fn record(write: &Write) -> Record<'_> {
+    let Write { before, to, .. } = write;
+    let (came, entry) = (write.response.as_ref(), write.entry.as_ref());
+    Record::default()
+        .with(to.id)
+        .with(before.state)
+        .with(before.attempts)
+        .with(before.owner)
+        .with(before.d_state)
+        .with(before.d_attempts)
+        .with(to.state)
+        .with(to.reason)
+        .with(to.started)
+        .with(to.finished)
+        .with(to.due)
+        .with(to.expires)
+        .with(to.done)
+        .with(to.attempts)
+        .with(write.owner)
+        .with(to.d_state)
+        .with(to.d_attempts)
+        .with(to.d_due)
+        .with(to.d_until)
+        .with(&to.d_host)
+        .with(&to.doc)
+        .with(write.keeps_secret)
+        .with(came.is_some())
+        .with(came.map(|it| &it.head[..]))
+        .with(came.and_then(|it| pieces::inline(&it.body)))
+        .with(came.and_then(|it| pieces::len(&it.body)))
+        .with(came.and_then(|it| pieces::file(&it.body)))
+        .with(entry.map(|it| it.of as i16))
+        .with(entry.map(|it| it.number.cast_signed()))
+        .with(entry.map(|it| &it.json))
 }

@@ -10,11 +10,19 @@ const IN_USE: Duration = Duration::from_secs(24 * 3600);
 
 impl Spool {
     /// Removes unfinished files of dead writers; returns the names of finished ones that are orphans unless a row
-    /// names them. Counts the bytes of all files anew.
+    /// names them: of writers that had our slot before us. Counts the bytes of all files anew.
     ///
     /// # Errors
     /// When the folder cannot be read.
     pub fn suspects(&self) -> io::Result<Vec<String>> {
+        self.left_by(|writer| is_dead(writer, self.folder.writer))
+    }
+
+    /// The same of writers that `is_dead` knows to have gone; never our own.
+    ///
+    /// # Errors
+    /// As [`Spool::suspects`].
+    pub fn left_by(&self, is_dead: impl Fn(Fence) -> bool) -> io::Result<Vec<String>> {
         let folder = &self.folder;
         let old = hour_name(folder.clock.now().before(IN_USE));
         let mut suspects = Vec::new();
@@ -33,7 +41,8 @@ impl Spool {
                     continue;
                 };
                 bytes += file.metadata().map_or(0, |known| known.len());
-                if !is_dead(writer, folder.writer) && hour >= old.as_str() {
+                let is_dead = writer != folder.writer && is_dead(writer);
+                if !is_dead && hour >= old.as_str() {
                     continue;
                 }
                 if finished == name {

@@ -1,7 +1,7 @@
 //! From the embedded store to the database and back, and tables that are made ahead.
 
-use super::{Cluster, DATABASE, record};
-use crate::harness::{Ask, Gate, Server, Setup, command, encoded, tell};
+use super::{Cluster, DATABASE, on, record};
+use crate::harness::{Ask, Gate, Server, Setup, command, encoded, eventually, tell};
 
 #[test]
 fn runs_move_from_the_embedded_store_to_the_database_and_back() {
@@ -101,7 +101,44 @@ fn tables_are_migrated_ahead_of_the_first_start() {
         assert_eq!(said.code, 0, "{said:?}");
         said.out
     };
-    assert!(migrate(&["--dry-run"]).contains("would be brought to version 2"));
-    assert!(migrate(&[]).contains("have version 2 now"));
+    assert!(migrate(&["--dry-run"]).contains("would be brought to version 3"));
+    assert!(migrate(&[]).contains("have version 3 now"));
     assert!(migrate(&[]).contains("nothing to do"));
+}
+
+#[test]
+fn a_copy_wants_stores_without_users_and_ends_what_died_under_way() {
+    let gate = Gate::shut();
+    let application = Server::new(move |seen, answer| {
+        gate.wait();
+        answer.ok(&seen.body)
+    });
+    let Some(database) = Cluster::start() else {
+        return;
+    };
+    let url = database.database(DATABASE);
+    let mut replica = on(&url, Setup::new(&application)).start();
+    let held = replica.run(&Ask::post("/?async=true", "once"));
+    application.wait_for(1);
+    let mut embedded = Setup::new(&application).start();
+    embedded.terminate();
+    assert!(embedded.wait().success());
+    let folder = embedded.store_folder();
+    let folder = folder.to_str().expect("UTF-8");
+    let copy = |from: &str, to: &str| tell(command(["store", "copy", "--from", from, "--to", to]));
+    for refused in [copy(&url, folder), copy(folder, &url)] {
+        assert_eq!(refused.code, 74, "{refused:?}");
+        assert!(refused.err.contains("in use by the replica"), "{refused:?}");
+    }
+    let refused = copy(folder, "mysql://u:secret@h/d");
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(!refused.err.contains("secret"), "{refused:?}");
+    let refused = copy(&database.database("unused"), folder);
+    assert!(refused.err.contains("no store"), "{refused:?}");
+    replica.kill();
+    eventually("its death", || (copy(&url, folder).code == 0).then_some(()));
+    embedded.start();
+    let told = record(&embedded, &held);
+    assert_eq!(told["reason"], "interrupted", "{told}");
+    assert_eq!(application.seen().len(), 1);
 }

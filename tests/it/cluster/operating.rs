@@ -71,3 +71,55 @@ fn a_store_that_nobody_shares_says_so() {
     let metrics = proxy.admin_get("/metrics").text();
     assert!(!metrics.contains("store_heartbeat"), "{metrics}");
 }
+
+/// The files of bodies that a replica has.
+fn files(replica: &Raincheck) -> usize {
+    let spool = replica.store_folder().join("spool");
+    let hours = std::fs::read_dir(spool).expect("the spool").flatten();
+    let files = hours.map(|hour| std::fs::read_dir(hour.path()).map_or(0, Iterator::count));
+    files.sum()
+}
+
+#[test]
+fn bodies_leave_no_files_behind() {
+    let gate = Gate::shut();
+    let open = gate.clone();
+    let application = Server::new(move |seen, answer| {
+        if seen.target == "/held" {
+            open.wait();
+        }
+        answer.ok(&seen.body)
+    });
+    let Some(mut replicas) = replicas(&application) else {
+        return;
+    };
+    let long = "x".repeat(400_000);
+    let run = replicas.all[0].run(&Ask::post("/?async=true", &long));
+    replicas.all[0].finished(&run);
+    for _ in 0..5 {
+        assert_eq!(replicas.all[1].get(run.response()).text(), long);
+        replicas.all[1].ask(&Ask::new("HEAD", run.response()));
+    }
+    assert_eq!((files(&replicas.all[0]), files(&replicas.all[1])), (0, 1));
+    // The request of one that is cancelled elsewhere.
+    let held = replicas.all[0].run(&Ask::post("/held?async=true", &long));
+    application.wait_for(2);
+    assert_eq!(files(&replicas.all[0]), 1);
+    let cancelled = replicas.all[2].ask(&Ask::new("DELETE", &*held.location));
+    assert_eq!(cancelled.status, 202);
+    eventually("the request to go", || {
+        (files(&replicas.all[0]) == 0).then_some(())
+    });
+    // What one leaves that is killed.
+    replicas.all[1].kill();
+    gate.open();
+    assert_eq!(files(&replicas.all[1]), 1);
+    let count = "SELECT count(*) FROM raincheck.replica";
+    eventually("its registration to go", || {
+        (replicas.database.ask(super::DATABASE, count) == "2").then_some(())
+    });
+    replicas.all[1].start();
+    eventually("its files to go", || {
+        (files(&replicas.all[1]) == 0).then_some(())
+    });
+}
