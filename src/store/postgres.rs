@@ -66,6 +66,8 @@ mod write;
 
 /// How long a file that was brought here for a look is kept: readers open it at once, and have it then.
 const LENT: Duration = Duration::from_secs(300);
+/// How long the file of a response is handed out at most: old ones are taken for left behind.
+const LENT_AT_MOST: Duration = Duration::from_secs(3600);
 /// Between looks for pieces of bodies whose run was never stored.
 const SWEEP: Duration = Duration::from_secs(6 * 3600);
 /// Between tries to write a long body while the database is away.

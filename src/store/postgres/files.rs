@@ -18,19 +18,39 @@ use crate::{
 /// What was brought here for a look.
 #[derive(Debug, Default)]
 pub(super) struct Lent {
-    /// Responses by their runs, and when each was last asked for. They never change: the next look has the same file.
-    responses: Mutex<HashMap<RunId, (Instant, StoredResponse)>>,
+    /// Responses never change: the next look has the same file.
+    responses: Mutex<HashMap<RunId, LentResponse>>,
     /// Names of other files, the oldest first.
     others: Mutex<Vec<(Instant, String)>>,
 }
 
+#[derive(Debug)]
+struct LentResponse {
+    brought: Instant,
+    asked: Instant,
+    response: StoredResponse,
+}
+
 impl Lent {
-    /// The response, if it is here.
-    pub(super) fn response(&self, id: RunId) -> Option<StoredResponse> {
+    /// The response, if it is here. One that is asked for again and again is brought anew before its file is old.
+    fn response(&self, id: RunId) -> Option<StoredResponse> {
         let mut responses = self.responses.lock();
-        let (asked, response) = responses.get_mut(&id)?;
-        *asked = Instant::now();
-        Some(response.clone())
+        let lent = responses.get_mut(&id)?;
+        if lent.brought.elapsed() < super::LENT_AT_MOST {
+            lent.asked = Instant::now();
+            return Some(lent.response.clone());
+        }
+        let old = responses.remove(&id)?;
+        drop(responses);
+        self.keep(&old.response.body);
+        None
+    }
+
+    /// Keeps a file for as long as it may take to open it.
+    fn keep(&self, body: &Body) {
+        if let Some(name) = file(body) {
+            self.others.lock().push((Instant::now(), name));
+        }
     }
 
     fn over(&self) -> Vec<String> {
@@ -39,8 +59,8 @@ impl Lent {
         let until = others.partition_point(|(asked, _)| is_over(asked));
         let mut over: Vec<_> = others.drain(..until).map(|(_, name)| name).collect();
         let responses = &mut self.responses.lock();
-        let old = responses.extract_if(|_, (asked, _)| is_over(asked));
-        over.extend(old.filter_map(|(_, (_, response))| file(&response.body)));
+        let old = responses.extract_if(|_, lent| is_over(&lent.asked));
+        over.extend(old.filter_map(|(_, lent)| file(&lent.response.body)));
         over
     }
 }
@@ -92,19 +112,27 @@ impl PostgresStore {
             return response;
         }
         let mut responses = self.lent.responses.lock();
-        if let Some((_, there)) = responses.get(&id) {
+        if let Some(there) = responses.get(&id) {
             self.remove(&response.body);
-            return there.clone();
+            return there.response.clone();
         }
-        responses.insert(id, (Instant::now(), response.clone()));
+        let lent = LentResponse {
+            brought: Instant::now(),
+            asked: Instant::now(),
+            response: response.clone(),
+        };
+        responses.insert(id, lent);
         response
     }
 
-    /// Keeps another file that was brought here for a look, for as long as it may take to open it.
+    /// A response that was brought here before.
+    pub(super) fn lent(&self, id: RunId) -> Option<StoredResponse> {
+        self.lent.response(id)
+    }
+
+    /// Keeps the file of a request that was brought here for a look.
     pub(super) fn borrow(&self, body: &Body) {
-        if let Some(name) = file(body) {
-            self.lent.others.lock().push((Instant::now(), name));
-        }
+        self.lent.keep(body);
     }
 
     /// Removes files that were brought here for a look.

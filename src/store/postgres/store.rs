@@ -298,7 +298,7 @@ impl Store for PostgresStore {
         if !matches!(self.find(id).await?, Found::Run(run) if run.state.is_final()) {
             return Ok(None);
         }
-        if let Some(response) = self.lent.response(id) {
+        if let Some(response) = self.lent(id) {
             return Ok(Some(response));
         }
         let responses = bodies::responses(&self.shared, &[id]).await;
