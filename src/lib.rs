@@ -128,7 +128,8 @@
 //!   replica leaves nothing but what it had under way, and no replica has to schedule another's.
 //! - Commits to PostgreSQL go through one committer, not two: batches are twice as large, and a 202 costs the database half
 //!   as much (`benches/cluster.rs`: about 0.5 of the embedded store's rate with one, 0.4 with two). Their statements are
-//!   functions in the database, so that they stay planned also behind a pooler.
+//!   functions in the database, so that they stay planned also behind a pooler, and take their rows as one argument, an
+//!   array of a composite type: thirty columns as thirty arrays cost twice as much as four rows.
 //! - Pages of the dashboard are made of what the admin API answers, asked within the process: they know no store.
 //! - A slow call is watched in a pass of its own through the host's pipeline, not in the caller's: that pass can change
 //!   hands without a second upstream call. It costs more than was wished for (see `benches/conversion.rs`).

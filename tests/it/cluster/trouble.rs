@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{on, posted, replicas};
-use crate::harness::{Ask, Gate, Server, Setup, encoded, eventually};
+use crate::harness::{Ask, Gate, Server, Setup, Wire, encoded, eventually};
 
 #[test]
 fn while_the_database_is_away_runs_get_503_and_nothing_that_was_accepted_is_lost() {
@@ -156,4 +156,35 @@ fn a_minute_without_the_database_costs_nothing_that_was_accepted() {
     });
     let posts = application.seen().into_iter();
     assert_eq!(posts.filter(|seen| seen.method == "POST").count(), 12);
+}
+
+#[test]
+fn an_event_stream_goes_on_when_the_database_is_back() {
+    let gate = Gate::shut();
+    let open = gate.clone();
+    let application = Server::new(move |seen, answer| {
+        open.wait();
+        answer.ok(&seen.body)
+    });
+    let Some(mut replicas) = replicas(&application) else {
+        return;
+    };
+    let run = replicas.all[0].run(&Ask::put("/?async=true", "held"));
+    application.wait_for(1);
+    let mut wire = Wire::to(replicas.all[1].public());
+    let stream = Ask::get(&*run.location).header("accept", "text/event-stream");
+    wire.send(stream.bytes("a"));
+    wire.head();
+    replicas.database.kill();
+    eventually("the trouble", || {
+        let writable = replicas.all[1].metric("raincheck_store_writable", &[]);
+        (writable == 0.0).then_some(())
+    });
+    replicas.database.go_on();
+    gate.open();
+    let mut text = String::new();
+    eventually("the last event", || {
+        text.push(char::from(wire.bytes(1)[0]));
+        text.ends_with("\"state\":\"succeeded\"").then_some(())
+    });
 }
