@@ -13,7 +13,10 @@ const ROUNDS: usize = 5;
 const ROUND: Duration = Duration::from_secs(4);
 const CONNECTIONS: usize = 64;
 const RETENTION: Duration = Duration::from_secs(3600);
-const DAY: Duration = Duration::from_secs(86400);
+pub(crate) const DAY: Duration = Duration::from_secs(86400);
+/// Of a route whose application never answers: runs are taken in, and wait.
+pub(crate) const WAITING: &str =
+    "concurrency = 1\nresponse_grace_period = \"12h\"\n[limits]\nunfinished_runs = 100000000\n";
 
 /// Serves the configuration in `file` on a store in memory, until killed.
 pub(crate) fn serve(file: &str) {
@@ -41,10 +44,8 @@ pub(crate) fn serve(file: &str) {
 pub(crate) async fn compare() {
     let application = peer::start(Some(DAY)).await;
     let (disk, memory) = (folder(), folder());
-    let more =
-        "concurrency = 1\nresponse_grace_period = \"12h\"\n[limits]\nunfinished_runs = 100000000\n";
-    let ours = proxies::raincheck(&application.address, disk.path(), more).await;
-    let other = proxies::in_memory(&application.address, memory.path(), more).await;
+    let ours = proxies::raincheck(&application.address, disk.path(), WAITING).await;
+    let other = proxies::in_memory(&application.address, memory.path(), WAITING).await;
     println!(
         "202s, 256-byte bodies, {CONNECTIONS} connections, fsync on, load {}",
         process::machine_load()

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crate::{accept, peer, postgres::Cluster, process, proxies, runs};
 
-pub(crate) const DAY: Duration = Duration::from_secs(86400);
 const ROUNDS: usize = 5;
 const DATABASE: &str = "bench";
 const FEW: usize = 8;
@@ -18,13 +17,12 @@ pub(crate) async fn compare() {
         return;
     };
     let url = cluster.database(DATABASE);
-    let application = peer::start(Some(DAY)).await;
+    let application = peer::start(Some(accept::DAY)).await;
     let folder = || tempfile::tempdir().expect("a temporary folder");
     let (ours, theirs) = (folder(), folder());
-    let more =
-        "concurrency = 1\nresponse_grace_period = \"12h\"\n[limits]\nunfinished_runs = 100000000\n";
-    let sqlite = proxies::raincheck(&application.address, ours.path(), more).await;
-    let postgres = proxies::on_postgres(&application.address, theirs.path(), &url, more).await;
+    let sqlite = proxies::raincheck(&application.address, ours.path(), accept::WAITING).await;
+    let postgres =
+        proxies::on_postgres(&application.address, theirs.path(), &url, accept::WAITING).await;
     accept::round(&sqlite).await;
     accept::round(&postgres).await;
     let mut ratios = Vec::new();

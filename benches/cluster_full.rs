@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::{accept, cluster, dashboard, load, peer, postgres::Cluster, process, proxies};
+use crate::{accept, dashboard, load, peer, postgres::Cluster, process, proxies};
 
 const RUNS: u64 = 10_000_000;
 /// In the other one: enough for a page of each list.
@@ -37,7 +37,7 @@ pub(crate) async fn compare() {
     // The first run is answered at once, all others never.
     let (quick, slow) = (
         peer::start(None).await,
-        peer::start(Some(cluster::DAY)).await,
+        peer::start(Some(accept::DAY)).await,
     );
     let full = side(&cluster, "full", RUNS, (&quick, &slow)).await;
     let empty = side(&cluster, "empty", FEW, (&quick, &slow)).await;
@@ -111,9 +111,7 @@ async fn side(
         "{name}: {stored} finished runs, {size}, filled in {:.0?}",
         filling.elapsed()
     );
-    let more =
-        "concurrency = 1\nresponse_grace_period = \"12h\"\n[limits]\nunfinished_runs = 100000000\n";
-    let proxy = proxies::on_postgres(&slow.address, folder.path(), &url, more).await;
+    let proxy = proxies::on_postgres(&slow.address, folder.path(), &url, accept::WAITING).await;
     Side {
         proxy,
         _folder: folder,

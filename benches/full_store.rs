@@ -2,11 +2,7 @@
 //!
 //! `cargo bench --bench figures -- full_store`. Filling it takes a minute or two.
 
-use std::{
-    path::Path,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{path::Path, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
@@ -34,24 +30,21 @@ const RUNS: usize = 1_000_000;
 /// As many submitters as make the batches large.
 const AT_ONCE: usize = 512;
 const LOOKS: usize = 2000;
-const DAY: Duration = Duration::from_secs(86400);
 const ROUNDS: usize = 5;
 
 /// Prints the figures.
 pub(crate) async fn compare() {
-    let application = peer::start(Some(DAY)).await;
+    let application = peer::start(Some(accept::DAY)).await;
     let temporary = || tempfile::tempdir().expect("a temporary folder");
     let (full, empty) = (temporary(), temporary());
-    let more =
-        "concurrency = 1\nresponse_grace_period = \"12h\"\n[limits]\nunfinished_runs = 100000000\n";
     let filling = Instant::now();
     let known = fill(full.path()).await;
     println!("{RUNS} runs stored in {:.0?}", filling.elapsed());
     let starting = Instant::now();
-    let ours = proxies::raincheck(&application.address, full.path(), more).await;
+    let ours = proxies::raincheck(&application.address, full.path(), accept::WAITING).await;
     println!("start-up {:.0?} (goal ≤ 1 s)", starting.elapsed());
     look(&ours, &known).await;
-    let other = proxies::raincheck(&application.address, empty.path(), more).await;
+    let other = proxies::raincheck(&application.address, empty.path(), accept::WAITING).await;
     accept::round(&ours).await;
     accept::round(&other).await;
     let mut ratios = Vec::new();
@@ -98,7 +91,7 @@ pub(crate) async fn fill(folder: &Path) -> Vec<RunId> {
     let settings = Settings {
         path: folder.join("store"),
         durability: Durability::Relaxed,
-        retention: DAY,
+        retention: accept::DAY,
         max_bytes: 0,
         public_prefix: config.server.public_prefix.clone(),
     };

@@ -63,6 +63,18 @@ fn request(target: &str) -> Vec<u8> {
     format!("POST {target} HTTP/1.1\r\nHost: app.example\r\nContent-Type: text/plain\r\nContent-Length: 256\r\n\r\n{body}").into_bytes()
 }
 
+/// Waits until the sink has had so many webhooks.
+pub(crate) async fn told(sink: &peer::Peer, webhooks: u64) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while sink.answered.load(Ordering::Relaxed) < webhooks {
+        assert!(
+            Instant::now() < deadline,
+            "every webhook arrives within two minutes"
+        );
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 /// One round of runs: completed runs per second, CPU µs per run, how many, and the 99th percentile of the 202's latency.
 pub(crate) async fn whole(
     ours: &proxies::Proxy,
@@ -74,14 +86,7 @@ pub(crate) async fn whole(
     let (before, started) = (ours.process.cpu(), Instant::now());
     let measured = load::load(&ours.address, run, 202, connections, ROUND).await;
     assert_eq!(measured.failed, 0, "every request is answered 202");
-    let deadline = Instant::now() + Duration::from_secs(120);
-    while sink.answered.load(Ordering::Relaxed) - told_before < measured.answered {
-        assert!(
-            Instant::now() < deadline,
-            "every webhook arrives within two minutes"
-        );
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    told(sink, told_before + measured.answered).await;
     let took = started.elapsed().as_secs_f64();
     let cpu = (ours.process.cpu() - before).as_secs_f64() * 1e6 / measured.answered as f64;
     (

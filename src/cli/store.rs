@@ -7,7 +7,7 @@ use tokio::runtime::Runtime;
 
 use super::{Exit, Failure, Screen, check, http::block_on};
 use crate::{
-    config::{self, Durability, StoreKind},
+    config::{self, Durability, StoreKind, postgres_url},
     metrics::Metrics,
     model::secret::Secret,
     plugin::clock,
@@ -122,29 +122,22 @@ fn copy(arguments: &Copy, screen: &mut Screen<'_>) -> Result<(), Failure> {
 
 /// The URL of a database, if it is one.
 fn url(place: &str) -> Option<Secret> {
-    let schemes = ["postgres://", "postgresql://"];
-    let is_url = schemes.iter().any(|scheme| place.starts_with(scheme));
-    is_url.then(|| Secret::new(place.as_bytes()))
+    postgres_url::is_one(place).then(|| Secret::new(place.as_bytes()))
 }
 
 /// Refuses to copy from what is no store: opening it would make one.
 fn is_there(place: &str, runtime: &Runtime) -> Result<(), Failure> {
-    let is_there = match url(place) {
+    let (what, is_there) = match url(place) {
         Some(url) => {
             let looked = runtime.block_on(postgres::migrate(&url, true));
             let versions = looked.map_err(|error| Exit::Store.because(error.to_string()))?;
-            versions.found > 0
+            ("the database", versions.found > 0)
         }
-        None => PathBuf::from(place).join("runs.db").exists(),
+        None => (place, PathBuf::from(place).join("runs.db").exists()),
     };
     if is_there {
         return Ok(());
     }
-    let what = if place.contains("://") {
-        "the database"
-    } else {
-        place
-    };
     Err(Exit::Store.because(format!("{what} of --from is no store")))
 }
 

@@ -5,25 +5,23 @@ use std::{path::PathBuf, str::FromStr};
 use percent_encoding::percent_decode_str;
 use tokio_postgres::Config;
 
+/// Whether this is meant as the URL of a database.
+pub fn is_one(text: &str) -> bool {
+    text.starts_with("postgres://") || text.starts_with("postgresql://")
+}
+
 /// Reads a URL: what the driver is to know, and the file of `sslrootcert` with certificate authorities, if it names one.
 ///
 /// # Errors
 /// What is wrong with it, without its password.
 pub fn read(url: &str) -> Result<(Config, Option<PathBuf>), String> {
     let (text, roots) = split(url);
-    let is_ours = text.starts_with("postgres://") || text.starts_with("postgresql://");
-    if text.contains("://") && !is_ours {
+    if text.contains("://") && !is_one(&text) {
         return Err(format!("is no PostgreSQL URL; {WRITE}"));
     }
     // The driver would take what is behind the first one for the host.
-    if text
-        .split('?')
-        .next()
-        .unwrap_or_default()
-        .matches('@')
-        .count()
-        > 1
-    {
+    let before_query = text.split('?').next().unwrap_or_default();
+    if before_query.matches('@').count() > 1 {
         return Err(format!(
             "has more than one @; {WRITE}, in a password @ is %40, / is %2F and : is %3A"
         ));

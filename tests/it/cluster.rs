@@ -58,6 +58,17 @@ fn record(replica: &Raincheck, run: &RunHandle) -> serde_json::Value {
     replica.get(run.location.as_str()).json()
 }
 
+/// An application that echoes; what is asked of `/held` waits for the gate.
+fn holding(gate: &Gate) -> Server {
+    let open = gate.clone();
+    Server::new(move |seen, answer| {
+        if seen.target == "/held" {
+            open.wait();
+        }
+        answer.ok(&seen.body)
+    })
+}
+
 /// How often each body came, of those that were POSTed.
 fn posted(seen: &[Seen]) -> HashMap<String, usize> {
     let mut times = HashMap::new();
@@ -70,13 +81,7 @@ fn posted(seen: &[Seen]) -> HashMap<String, usize> {
 #[test]
 fn every_replica_answers_for_every_run() {
     let gate = Gate::shut();
-    let open = gate.clone();
-    let upstream = Server::new(move |seen, answer| {
-        if seen.target == "/held" {
-            open.wait();
-        }
-        answer.ok(&seen.body)
-    });
+    let upstream = holding(&gate);
     let Some(replicas) = replicas(&upstream) else {
         return;
     };
@@ -195,13 +200,7 @@ fn assert_all_done(accepted: &[String], application: &Server, receiver: &Server)
 #[test]
 fn a_replica_is_killed_under_load_and_the_others_take_over_what_it_had() {
     let gate = Gate::shut();
-    let open = gate.clone();
-    let application = Server::new(move |seen, answer| {
-        if seen.target == "/held" {
-            open.wait();
-        }
-        answer.ok(&seen.body)
-    });
+    let application = holding(&gate);
     let receiver = Server::fixed(200, "");
     let Some(mut replicas) = replicas(&application) else {
         return;

@@ -33,7 +33,7 @@ struct LentResponse {
 
 impl Lent {
     /// The response, if it is here. One that is asked for again and again is brought anew before its file is old.
-    fn response(&self, id: RunId) -> Option<StoredResponse> {
+    pub(super) fn response(&self, id: RunId) -> Option<StoredResponse> {
         let mut responses = self.responses.lock();
         let lent = responses.get_mut(&id)?;
         if lent.brought.elapsed() < super::LENT_AT_MOST {
@@ -47,9 +47,9 @@ impl Lent {
     }
 
     /// Keeps a file for as long as it may take to open it.
-    fn keep(&self, body: &Body) {
-        if let Some(name) = file(body) {
-            self.others.lock().push((Instant::now(), name));
+    pub(super) fn keep(&self, body: &Body) {
+        if let Some(name) = pieces::file(body) {
+            self.others.lock().push((Instant::now(), name.to_owned()));
         }
     }
 
@@ -60,20 +60,15 @@ impl Lent {
         let mut over: Vec<_> = others.drain(..until).map(|(_, name)| name).collect();
         let responses = &mut self.responses.lock();
         let old = responses.extract_if(|_, lent| is_over(&lent.asked));
-        over.extend(old.filter_map(|(_, lent)| file(&lent.response.body)));
+        over.extend(
+            old.filter_map(|(_, lent)| pieces::file(&lent.response.body).map(str::to_owned)),
+        );
         over
     }
 }
 
-fn file(body: &Body) -> Option<String> {
-    match body {
-        Body::Spooled { name, .. } => Some(name.clone()),
-        Body::Inline(_) => None,
-    }
-}
-
 /// Removes a file that nobody reads any more.
-pub(super) fn remove(spool: &Spool, name: &str) {
+fn remove(spool: &Spool, name: &str) {
     if let Err(error) = spool.remove(name) {
         tracing::debug!(%error, name, "a spool file stays for now");
     }
@@ -83,7 +78,7 @@ impl Shared {
     /// This process has the run, or its delivery, and this body of it for as long.
     pub(super) fn hold(&self, id: RunId, body: &Body) {
         if let Some(held) = self.held.lock().get_mut(&id) {
-            *held = file(body);
+            *held = pieces::file(body).map(str::to_owned);
         }
     }
 
@@ -101,14 +96,14 @@ impl Shared {
 impl PostgresStore {
     /// Removes a body's file, if it has one.
     pub(super) fn remove(&self, body: &Body) {
-        if let Body::Spooled { name, .. } = body {
+        if let Some(name) = pieces::file(body) {
             remove(&self.shared.spool, name);
         }
     }
 
     /// Keeps the file of a response that was brought here for a look; another one may have brought it meanwhile.
     pub(super) fn lend(&self, id: RunId, response: StoredResponse) -> StoredResponse {
-        if file(&response.body).is_none() {
+        if pieces::file(&response.body).is_none() {
             return response;
         }
         let mut responses = self.lent.responses.lock();
@@ -123,16 +118,6 @@ impl PostgresStore {
         };
         responses.insert(id, lent);
         response
-    }
-
-    /// A response that was brought here before.
-    pub(super) fn lent(&self, id: RunId) -> Option<StoredResponse> {
-        self.lent.response(id)
-    }
-
-    /// Keeps the file of a request that was brought here for a look.
-    pub(super) fn borrow(&self, body: &Body) {
-        self.lent.keep(body);
     }
 
     /// Removes files that were brought here for a look.

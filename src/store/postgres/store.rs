@@ -289,7 +289,7 @@ impl Store for PostgresStore {
         let requests = bodies::requests(&self.shared, &[id]).await;
         let request = looked(requests)?.remove(&id);
         if let Some(request) = &request {
-            self.borrow(&request.body);
+            self.lent.keep(&request.body);
         }
         Ok(request)
     }
@@ -298,7 +298,7 @@ impl Store for PostgresStore {
         if !matches!(self.find(id).await?, Found::Run(run) if run.state.is_final()) {
             return Ok(None);
         }
-        if let Some(response) = self.lent(id) {
+        if let Some(response) = self.lent.response(id) {
             return Ok(Some(response));
         }
         let responses = bodies::responses(&self.shared, &[id]).await;

@@ -1,18 +1,12 @@
 //! From the embedded store to the database and back, and tables that are made ahead.
 
-use super::{Cluster, DATABASE, on, record};
+use super::{Cluster, DATABASE, holding, on, record};
 use crate::harness::{Ask, Gate, Server, Setup, command, encoded, eventually, tell};
 
 #[test]
 fn runs_move_from_the_embedded_store_to_the_database_and_back() {
     let gate = Gate::shut();
-    let open = gate.clone();
-    let application = Server::new(move |seen, answer| {
-        if seen.target == "/held" {
-            open.wait();
-        }
-        answer.ok(&seen.body)
-    });
+    let application = holding(&gate);
     let receiver = Server::fixed(503, "");
     let Some(database) = Cluster::start() else {
         return;

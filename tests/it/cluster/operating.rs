@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::replicas;
+use super::{holding, replicas};
 use crate::harness::{Ask, Gate, Raincheck, Server, Setup, eventually};
 
 /// What this one tells of all of them.
@@ -83,13 +83,7 @@ fn files(replica: &Raincheck) -> usize {
 #[test]
 fn bodies_leave_no_files_behind() {
     let gate = Gate::shut();
-    let open = gate.clone();
-    let application = Server::new(move |seen, answer| {
-        if seen.target == "/held" {
-            open.wait();
-        }
-        answer.ok(&seen.body)
-    });
+    let application = holding(&gate);
     let Some(mut replicas) = replicas(&application) else {
         return;
     };

@@ -5,19 +5,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{on, posted, replicas};
+use super::{holding, on, posted, replicas};
 use crate::harness::{Ask, Gate, Server, Setup, Wire, encoded, eventually};
 
 #[test]
 fn while_the_database_is_away_runs_get_503_and_nothing_that_was_accepted_is_lost() {
     let gate = Gate::shut();
-    let open = gate.clone();
-    let application = Server::new(move |seen, answer| {
-        if seen.target == "/held" {
-            open.wait();
-        }
-        answer.ok(&seen.body)
-    });
+    let application = holding(&gate);
     let receiver = Server::fixed(200, "");
     let Some(mut replicas) = replicas(&application) else {
         return;
